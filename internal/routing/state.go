@@ -134,5 +134,8 @@ type Scope struct {
 	Families   []config.Family
 	Interfaces []string // the uplinks' and the inside ones
 	Tables     []uint32
-	Sysctls    []string // keys; a key that does not exist is left out of the observation
+	// Tables that rules of any protocol between these priorities (inclusive) lead to are observed too:
+	// the original program's tables of a longer list of uplinks are found this way.
+	FirstPriority, LastPriority uint32
+	Sysctls                     []string // keys; a key that does not exist is left out of the observation
 }

@@ -1,5 +1,12 @@
 package routing
 
+import (
+	"fmt"
+	"strings"
+
+	"ftr/internal/config"
+)
+
 // Op is what a step does.
 type Op uint8
 
@@ -18,4 +25,98 @@ type Step struct {
 	Rule   *Rule
 	Sysctl *Sysctl
 	Old    string // Set: the value found, for saving and for people
+}
+
+// String returns the step as a command line of ip(8) or sysctl(8) that does the same.
+func (s Step) String() string {
+	switch {
+	case s.Route != nil:
+		return ipCommand(s.Route.Family) + "route " + s.Op.String() + " " + s.Route.String()
+	case s.Rule != nil:
+		return ipCommand(s.Rule.Family) + "rule " + s.Op.String() + " " + s.Rule.String()
+	case s.Sysctl != nil:
+		return "sysctl -w " + s.Sysctl.Key + "=" + s.Sysctl.Value
+	default:
+		return ""
+	}
+}
+
+// String returns the verb of ip(8).
+func (o Op) String() string { return [...]string{"add", "replace", "delete", "set"}[o] }
+
+func ipCommand(f config.Family) string {
+	if f == config.IPv6 {
+		return "ip -6 "
+	}
+	return "ip "
+}
+
+// String returns the route in the words of ip-route(8).
+func (r Route) String() string {
+	var b strings.Builder
+	if r.Type == Unreachable {
+		b.WriteString("unreachable ")
+	}
+	if r.IsDefault() {
+		b.WriteString("default")
+	} else {
+		b.WriteString(r.Destination.String())
+	}
+	if len(r.NextHops) == 1 {
+		b.WriteString(r.NextHops[0].words())
+	}
+	if r.Source.IsValid() {
+		fmt.Fprintf(&b, " src %s", r.Source)
+	}
+	fmt.Fprintf(&b, " table %d", r.Table)
+	if r.Metric != 0 {
+		fmt.Fprintf(&b, " metric %d", r.Metric)
+	}
+	if r.Protocol != 0 {
+		fmt.Fprintf(&b, " protocol %d", r.Protocol)
+	}
+	if len(r.NextHops) > 1 {
+		for _, h := range r.NextHops {
+			fmt.Fprintf(&b, " nexthop%s weight %d", h.words(), h.Weight)
+		}
+	}
+	return b.String()
+}
+
+func (h NextHop) words() string {
+	var b strings.Builder
+	if h.Gateway.IsValid() {
+		fmt.Fprintf(&b, " via %s", h.Gateway)
+	}
+	fmt.Fprintf(&b, " dev %s", h.Interface)
+	if h.OnLink {
+		b.WriteString(" onlink")
+	}
+	return b.String()
+}
+
+// String returns the rule in the words of ip-rule(8).
+func (r Rule) String() string {
+	var b strings.Builder
+	if r.From.IsValid() {
+		from := r.From.String()
+		if r.From.IsSingleIP() {
+			from = r.From.Addr().String()
+		}
+		fmt.Fprintf(&b, "from %s", from)
+	} else {
+		b.WriteString("from all")
+	}
+	if r.Mask != 0 {
+		fmt.Fprintf(&b, " fwmark 0x%x/0x%x", r.Mark, r.Mask)
+	}
+	fmt.Fprintf(&b, " lookup %d", r.Table)
+	if r.SuppressPrefixLength != NoSuppress {
+		fmt.Fprintf(&b, " suppress_prefixlength %d", r.SuppressPrefixLength)
+	}
+	fmt.Fprintf(&b, " priority %d", r.Priority)
+	if r.Protocol != 0 {
+		fmt.Fprintf(&b, " protocol %d", r.Protocol)
+	}
+	return b.String()
 }

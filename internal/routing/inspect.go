@@ -1,0 +1,164 @@
+package routing
+
+import (
+	"fmt"
+	"slices"
+
+	"ftr/internal/config"
+)
+
+// Warning is something about this host that the operator should know or mend.
+type Warning struct {
+	Code    string // stable, for programs; example "main-default-wins"
+	Subject string // what it is about: an uplink's name, a priority, a table
+	Text    string // what is wrong
+	Cure    string // what to do
+	Error   bool   // the configuration cannot work so
+}
+
+// String returns the warning in one line.
+func (w Warning) String() string {
+	s := w.Text
+	if w.Subject != "" {
+		s = w.Subject + ": " + s
+	}
+	if w.Cure != "" {
+		s += "; " + w.Cure
+	}
+	return s
+}
+
+// Inspect holds a configuration against what was observed of the host.
+func Inspect(cfg *config.Config, obs *Observation) []Warning {
+	var ws []Warning
+	ws = append(ws, missingSysctls(obs)...)
+	ws = append(ws, interfaces(cfg, obs)...)
+	ws = append(ws, mainDefaults(cfg, obs)...)
+	ws = append(ws, foreignRules(cfg, obs)...)
+	return append(ws, foreignRoutes(cfg, obs)...)
+}
+
+func missingSysctls(obs *Observation) []Warning {
+	var ws []Warning
+	if _, ok := obs.Have.sysctl(sysctlForward); !ok {
+		ws = append(ws, Warning{Code: "no-forwarding", Subject: sysctlForward, Error: true,
+			Text: "does not exist: this kernel does not route IPv4", Cure: "check that /proc/sys is mounted"})
+	}
+	if _, ok := obs.Have.sysctl(sysctlHashPolicy); !ok {
+		ws = append(ws, Warning{Code: "no-multipath", Subject: sysctlHashPolicy,
+			Text: "does not exist: connections between two hosts all take one line",
+			Cure: "use a kernel of 4.12 or later with CONFIG_IP_ROUTE_MULTIPATH"})
+	}
+	return ws
+}
+
+// interfaces warns of uplinks that cannot carry now and of inside interfaces that are not there.
+func interfaces(cfg *config.Config, obs *Observation) []Warning {
+	var ws []Warning
+	for _, p := range Resolve(cfg, obs) {
+		u := cfg.Uplinks[p.Uplink]
+		if p.Problem != "" {
+			ws = append(ws, Warning{Code: "uplink-unusable", Subject: "uplink " + u.Name + " (" + u.Interface + ")",
+				Text: p.Problem, Cure: unusableCure(u, p)})
+		}
+		if v, ok := obs.Have.sysctl(rpFilter(u.Interface)); ok && v == "1" {
+			ws = append(ws, Warning{Code: "rp-filter-strict", Subject: "uplink " + u.Name + " (" + u.Interface + ")",
+				Text: "rp_filter is 1 (strict), which drops replies that arrive on this line",
+				Cure: "monitor sets it to 2 (loose); see that no other program sets it back"})
+		}
+	}
+	for _, name := range slices.Concat(cfg.LAN, cfg.DMZ) {
+		if _, ok := obs.Link(name); !ok {
+			ws = append(ws, Warning{Code: "inside-missing", Subject: "interface " + name,
+				Text: "does not exist", Cure: "check the name under downlinks with: ip -br link"})
+		}
+	}
+	return ws
+}
+
+func unusableCure(u config.Uplink, p Path) string {
+	switch {
+	case p.Source.IsValid() && u.Type == config.DHCP && !p.Gateway.IsValid():
+		return "let the DHCP client keep its default route or its lease file, or use type static with a gateway"
+	case u.Type == config.Static:
+		return "check it with: ip addr show dev " + u.Interface
+	default:
+		return "it is used as soon as this is over"
+	}
+}
+
+// mainDefaults warns where main is asked before us and has a default route: nothing would ever reach
+// our rules.
+func mainDefaults(cfg *config.Config, obs *Observation) []Warning {
+	if cfg.Numbers.SuppressPriority != 0 {
+		return nil
+	}
+	hasDHCP := slices.ContainsFunc(cfg.Uplinks, func(u config.Uplink) bool { return u.Type == config.DHCP })
+	var ws []Warning
+	for _, r := range obs.Defaults {
+		ws = append(ws, Warning{Code: "main-default-wins", Subject: "table main", Error: hasDHCP,
+			Text: fmt.Sprintf("has the default route %q, and with base_priority %d main is asked first: all traffic takes that route, balancing and failover do not happen",
+				r.String(), cfg.Numbers.BasePriority),
+			Cure: "set base_priority to 20000 (existing firewall rules go on working), or remove the route"})
+	}
+	return ws
+}
+
+// foreignRules warns of rules of others that are in the way of ours.
+func foreignRules(cfg *config.Config, obs *Observation) []Warning {
+	n := cfg.Numbers
+	first := n.BasePriority
+	if n.SuppressPriority != 0 {
+		first = n.SuppressPriority
+	}
+	var ws []Warning
+	for _, r := range obs.Have.Rules {
+		if r.Protocol == RuleProtocol || Adoptable(cfg, r) {
+			continue
+		}
+		subject := fmt.Sprintf("rule %d (%s)", r.Priority, r)
+		switch {
+		case r.Priority >= first && r.Priority <= n.DefaultPriority:
+			ws = append(ws, Warning{Code: "priority-taken", Subject: subject, Text: fmt.Sprintf(
+				"is not ours and stands among the priorities %d to %d of this configuration", first, n.DefaultPriority),
+				Cure: "change base_priority or move that rule"})
+		case !r.Other && r.Mask&n.Mask != 0:
+			ws = append(ws, Warning{Code: "mark-taken", Subject: subject, Text: fmt.Sprintf(
+				"matches mark bits 0x%x that are ours (fwmark_mask 0x%x)", r.Mask&n.Mask, n.Mask),
+				Cure: "set base_fwmark and fwmark_mask to bits that nobody uses"})
+		case r.Table >= n.BaseTable && r.Table <= n.DefaultTable:
+			ws = append(ws, Warning{Code: "table-taken", Subject: subject, Text: fmt.Sprintf(
+				"leads to table %d, which belongs to this configuration", r.Table),
+				Cure: "change base_table or that rule"})
+		case catchesAll(r) && r.Priority < first && r.Table < kernelTables:
+			ws = append(ws, Warning{Code: "rule-before", Subject: subject, Text: fmt.Sprintf(
+				"sends everything to table %d before our rules are asked", r.Table),
+				Cure: "if that table has a default route, remove the rule or give it a higher priority number"})
+		}
+	}
+	return ws
+}
+
+// kernelTables is the first of the tables that the kernel's own rules lead to: default, main, local.
+const kernelTables = 253
+
+// catchesAll tells whether a rule applies to every packet and every route of its table counts.
+func catchesAll(r Rule) bool {
+	return !r.Other && !r.From.IsValid() && r.Mask == 0 && r.SuppressPrefixLength == NoSuppress
+}
+
+// foreignRoutes warns of routes of others in the tables that we fill.
+func foreignRoutes(cfg *config.Config, obs *Observation) []Warning {
+	n := cfg.Numbers
+	var ws []Warning
+	for _, r := range obs.Have.Routes {
+		inside := r.Table >= n.BaseTable && r.Table <= n.DefaultTable
+		adoptable := r.IsDefault() && slices.Contains(manual, r.Protocol)
+		if inside && r.Protocol != RouteProtocol && !adoptable {
+			ws = append(ws, Warning{Code: "table-taken", Subject: fmt.Sprintf("table %d", r.Table),
+				Text: fmt.Sprintf("holds the route %q, which is not ours", r.String()),
+				Cure: "change base_table, or remove the route if nothing needs it"})
+		}
+	}
+	return ws
+}

@@ -1,0 +1,92 @@
+package routing
+
+import (
+	"slices"
+
+	"ftr/internal/config"
+	"ftr/internal/health"
+)
+
+// Member is an uplink that carries new connections, with its share.
+type Member struct {
+	Uplink int
+	Weight int
+}
+
+// Selection says which uplinks carry new outgoing connections of a family.
+type Selection struct {
+	Family  config.Family
+	Members []Member // in the order of the configuration
+	// Kept: no uplink is well; these are the last ones that were.
+	Kept bool
+}
+
+// Has tells whether an uplink is selected.
+func (s Selection) Has(uplink int) bool {
+	return slices.ContainsFunc(s.Members, func(m Member) bool { return m.Uplink == uplink })
+}
+
+// Equal tells whether the same uplinks are selected with the same shares.
+func (s Selection) Equal(o Selection) bool {
+	return s.Family == o.Family && slices.Equal(s.Members, o.Members)
+}
+
+// Select chooses the members of the most preferred group in which an uplink is well. states are the
+// judgements of the paths, by position. previous is the selection before, or what Adopt found; nil: none.
+//
+// A path that is not judged yet keeps its place: it is selected if it was before, or if nothing was.
+// Where no path is well, previous stays.
+func Select(cfg *config.Config, f config.Family, paths []Path, states []health.State, previous *Selection) Selection {
+	selection := Selection{Family: f}
+	best := 0
+	for i, p := range paths {
+		u := cfg.Uplinks[p.Uplink]
+		if p.Family != f || !u.Grouped || !carries(p, states[i], previous) {
+			continue
+		}
+		switch {
+		case len(selection.Members) == 0 || u.Group < best:
+			best, selection.Members = u.Group, []Member{{u.Index, u.Weight}}
+		case u.Group == best:
+			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
+		}
+	}
+	if len(selection.Members) == 0 && previous != nil {
+		kept := *previous
+		kept.Kept = true
+		return kept
+	}
+	return selection
+}
+
+func carries(p Path, state health.State, previous *Selection) bool {
+	switch {
+	case !p.Usable() || state == health.Down:
+		return false
+	case state == health.Up:
+		return true
+	default:
+		return previous == nil || previous.Has(p.Uplink)
+	}
+}
+
+// Adopt reads the selection that a previous run, or the original program, left in the kernel; nil if
+// there is none of the configured uplinks in it.
+func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
+	selection := Selection{Family: f}
+	for _, u := range cfg.Uplinks {
+		if u.Grouped && slices.ContainsFunc(have.Routes, func(r Route) bool {
+			return r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && leadsTo(r, u.Interface)
+		}) {
+			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
+		}
+	}
+	if len(selection.Members) == 0 {
+		return nil
+	}
+	return &selection
+}
+
+func leadsTo(r Route, device string) bool {
+	return slices.ContainsFunc(r.NextHops, func(h NextHop) bool { return h.Interface == device })
+}

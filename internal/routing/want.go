@@ -1,0 +1,200 @@
+package routing
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"ftr/internal/config"
+)
+
+// mainTable is RT_TABLE_MAIN, and mainPriority the place of the kernel's own rule that asks it.
+const (
+	mainTable    = 254
+	mainPriority = 32766
+)
+
+// Metrics of our default routes.
+const (
+	firstMetric = 0
+	// spareMetric: the same default again. While the kernel replaces the first one, a lookup in that
+	// instant finds this one instead of nothing.
+	spareMetric = 1
+	// lastMetric is that of the unreachable route that ends a line's table.
+	lastMetric = math.MaxUint32
+)
+
+// ScopeOf says what must be observed for a configuration.
+func ScopeOf(cfg *config.Config) Scope {
+	n := cfg.Numbers
+	scope := Scope{
+		Families:      []config.Family{config.IPv4},
+		FirstPriority: n.BasePriority,
+		LastPriority:  lastPlace(n),
+		Sysctls:       []string{sysctlForward, sysctlHashPolicy, rpFilter("all")},
+	}
+	for _, u := range cfg.Uplinks {
+		scope.Interfaces = append(scope.Interfaces, u.Interface)
+		scope.Tables = append(scope.Tables, u.Table)
+		scope.Sysctls = append(scope.Sysctls, rpFilter(u.Interface), ignoreLinkDown(u.Interface))
+	}
+	scope.Interfaces = append(append(scope.Interfaces, cfg.LAN...), cfg.DMZ...)
+	scope.Tables = append(scope.Tables, n.DefaultTable)
+	return scope
+}
+
+// lastPlace is the last priority that the longest possible list of uplinks would use; main's own rule
+// is never passed.
+func lastPlace(n config.Numbers) uint32 {
+	last := uint64(n.BasePriority) + 2*config.MaxUplinks
+	if n.BasePriority < mainPriority {
+		return uint32(min(last, mainPriority-1))
+	}
+	return uint32(min(last, math.MaxUint32))
+}
+
+// Want returns the kernel state that should exist. Where a selection has no next hop that can be
+// routed, the default routes stay as they are.
+func Want(cfg *config.Config, obs *Observation, paths []Path, selections []Selection) State {
+	var want State
+	for _, p := range paths {
+		want.Routes = append(want.Routes, lineRoutes(cfg.Uplinks[p.Uplink], p)...)
+	}
+	for _, s := range selections {
+		want.Routes = append(want.Routes, defaultRoutes(cfg, obs, paths, s)...)
+		want.Rules = append(want.Rules, rules(cfg, paths, s.Family)...)
+	}
+	want.Sysctls = sysctls(cfg, obs)
+	return want
+}
+
+// lineRoutes are the contents of a line's own table: the line, and nowhere else.
+func lineRoutes(u config.Uplink, p Path) []Route {
+	var routes []Route
+	if p.Routable {
+		routes = append(routes, Route{
+			Family: p.Family, Table: u.Table, Type: Unicast, Destination: everywhere(p.Family), Metric: firstMetric,
+			Protocol: RouteProtocol, Source: p.Source, NextHops: []NextHop{nextHop(p, 1)},
+		})
+	}
+	return append(routes, Route{
+		Family: p.Family, Table: u.Table, Type: Unreachable, Destination: everywhere(p.Family), Metric: lastMetric,
+		Protocol: RouteProtocol,
+	})
+}
+
+// defaultRoutes are the default over the selected lines, and its spare.
+func defaultRoutes(cfg *config.Config, obs *Observation, paths []Path, s Selection) []Route {
+	var hops []NextHop
+	for _, m := range s.Members {
+		for _, p := range paths {
+			if p.Uplink == m.Uplink && p.Family == s.Family && p.Routable {
+				hops = append(hops, nextHop(p, m.Weight))
+			}
+		}
+	}
+	if len(hops) == 0 {
+		return slices.DeleteFunc(slices.Clone(obs.Have.Routes), func(r Route) bool {
+			return r.Family != s.Family || r.Table != cfg.Numbers.DefaultTable
+		})
+	}
+	if len(hops) == 1 {
+		hops[0].Weight = 1
+	}
+	first := Route{
+		Family: s.Family, Table: cfg.Numbers.DefaultTable, Type: Unicast, Destination: everywhere(s.Family),
+		Metric: firstMetric, Protocol: RouteProtocol, NextHops: hops,
+	}
+	spare := first
+	spare.Metric = spareMetric
+	return []Route{first, spare}
+}
+
+func nextHop(p Path, weight int) NextHop {
+	return NextHop{Interface: p.Interface, Gateway: p.Gateway, OnLink: p.OnLink, Weight: weight}
+}
+
+// rules are the entries of the RPDB, in the order in which the kernel asks them.
+func rules(cfg *config.Config, paths []Path, f config.Family) []Rule {
+	n := cfg.Numbers
+	var rules []Rule
+	add := func(r Rule) {
+		r.Family, r.Protocol = f, RuleProtocol
+		rules = append(rules, r)
+	}
+	if n.SuppressPriority != 0 {
+		// All packets: what the LAN, VPN and static routes of main know is not for the uplinks; main's
+		// own default route, which a DHCP client may have put there, is passed over.
+		add(Rule{Priority: n.SuppressPriority, Table: mainTable, SuppressPrefixLength: 0})
+	}
+	for _, p := range paths {
+		if p.Family == f && p.Source.IsValid() {
+			// The router's own packets whose source was chosen already: bound sockets, probes, replies.
+			u := cfg.Uplinks[p.Uplink]
+			add(Rule{Priority: u.AddressPriority, From: host(p.Source), Table: u.Table, SuppressPrefixLength: NoSuppress})
+		}
+	}
+	for _, u := range cfg.Uplinks {
+		// Packets of connections that belong to a line: established, answered, forced.
+		add(Rule{Priority: u.MarkPriority, Mark: u.Mark, Mask: n.Mask, Table: u.Table, SuppressPrefixLength: NoSuppress})
+	}
+	// New connections, to be spread.
+	add(Rule{Priority: n.DefaultPriority, Table: n.DefaultTable, SuppressPrefixLength: NoSuppress})
+	return rules
+}
+
+func everywhere(f config.Family) netip.Prefix {
+	if f == config.IPv6 {
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+const (
+	sysctlForward = "net/ipv4/ip_forward"
+	// sysctlHashPolicy 1: connections are spread by addresses and ports; the kernel's default 0 gives
+	// all connections between two hosts to one line (Documentation/networking/ip-sysctl.rst).
+	sysctlHashPolicy = "net/ipv4/fib_multipath_hash_policy"
+)
+
+// rpFilter 2 is loose reverse path filtering (RFC 3704 §2.4): a reply is welcome on each line.
+func rpFilter(device string) string { return "net/ipv4/conf/" + device + "/rp_filter" }
+
+// ignoreLinkDown 1 makes the kernel itself pass over next hops without carrier.
+func ignoreLinkDown(device string) string {
+	return "net/ipv4/conf/" + device + "/ignore_routes_with_linkdown"
+}
+
+// ourValue is the value that we give to a sysctl.
+func ourValue(key string) string {
+	if strings.HasSuffix(key, "/rp_filter") {
+		return "2"
+	}
+	return "1"
+}
+
+// sysctls are the wanted values of those that exist.
+func sysctls(cfg *config.Config, obs *Observation) []Sysctl {
+	keys := []string{sysctlForward, sysctlHashPolicy}
+	for _, u := range cfg.Uplinks {
+		keys = append(keys, rpFilter(u.Interface), ignoreLinkDown(u.Interface))
+	}
+	var all []Sysctl
+	for _, key := range keys {
+		if _, exists := obs.Have.sysctl(key); exists {
+			all = append(all, Sysctl{key, ourValue(key)})
+		}
+	}
+	return all
+}
+
+func (s State) sysctl(key string) (string, bool) {
+	i := slices.IndexFunc(s.Sysctls, func(c Sysctl) bool { return c.Key == key })
+	if i < 0 {
+		return "", false
+	}
+	return s.Sysctls[i].Value, true
+}
