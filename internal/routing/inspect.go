@@ -7,6 +7,9 @@ import (
 	"ftr/internal/config"
 )
 
+// UplinkUnusable is the code of the warning that an uplink cannot carry now.
+const UplinkUnusable = "uplink-unusable"
+
 // Warning is something about this host that the operator should know or mend.
 type Warning struct {
 	Code    string // stable, for programs; example "main-default-wins"
@@ -58,7 +61,7 @@ func interfaces(cfg *config.Config, obs *Observation) []Warning {
 	for _, p := range Resolve(cfg, obs) {
 		u := cfg.Uplinks[p.Uplink]
 		if p.Problem != "" {
-			ws = append(ws, Warning{Code: "uplink-unusable", Subject: "uplink " + u.Name + " (" + u.Interface + ")",
+			ws = append(ws, Warning{Code: UplinkUnusable, Subject: "uplink " + u.Name + " (" + u.Interface + ")",
 				Text: p.Problem, Cure: unusableCure(u, p)})
 		}
 		if v, ok := obs.Have.sysctl(rpFilter(u.Interface)); ok && v == "1" {

@@ -1,0 +1,56 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"ftr/internal/health"
+)
+
+// request is a probe that a monitor asks for.
+type request struct {
+	path int // position in paths
+	health.Request
+}
+
+// poll lets the monitors judge what is due and collects the probes that they want sent.
+func (l *loop) poll(now time.Time) []request {
+	var requests []request
+	for i, m := range l.monitors {
+		for _, r := range m.Poll(now) {
+			requests = append(requests, request{path: i, Request: r})
+		}
+	}
+	return requests
+}
+
+// send starts the probes. Each ends by its own timeout at the latest, and is waited for by run.
+func (l *loop) send(ctx context.Context, requests []request) {
+	for _, r := range requests {
+		path := l.paths[r.path]
+		l.probes.Go(func() {
+			probe, cancel := context.WithTimeout(ctx, r.Timeout)
+			defer cancel()
+			rtt, err := l.Prober.Probe(probe, path.Interface, path.Source, r.Target)
+			l.Logger.Debug("probe", "uplink", l.Config.Uplinks[path.Uplink].Name, "target", r.Target, "rtt", rtt, "error", err)
+			select {
+			case l.answers <- answer{path: r.path, id: r.ID, rtt: rtt, err: err}:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// take gives an answer to the monitor that asked. Whatever else came in meanwhile is taken as well, so
+// that one turn serves them all.
+func (l *loop) take(now time.Time, a answer) {
+	l.monitors[a.path].Answer(now, a.id, a.rtt, a.err)
+	for {
+		select {
+		case a := <-l.answers:
+			l.monitors[a.path].Answer(now, a.id, a.rtt, a.err)
+		default:
+			return
+		}
+	}
+}

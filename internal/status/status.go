@@ -1,0 +1,195 @@
+// Package status is the picture of one cycle of the daemon, the changes between two pictures, and the
+// words in which people are told.
+package status
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"ftr/internal/config"
+	"ftr/internal/health"
+	"ftr/internal/routing"
+)
+
+// Uplink is one uplink in one address family, as it was in a cycle.
+type Uplink struct {
+	Name      string
+	Interface string
+	Family    config.Family
+	Address   netip.Addr // invalid: none
+	Gateway   netip.Addr // invalid: none, or a point-to-point link that needs none
+	Health    health.Report
+	// Verdict is the latest judgement that was not unknown; up where there was none yet, as an uplink
+	// is used until it is found dead.
+	Verdict health.State
+	Routing bool // carries new outgoing connections
+	Weight  int  // share among those that do; 0: it does not
+}
+
+// Snapshot is the picture of one cycle. It is never changed after it was made.
+type Snapshot struct {
+	Time    time.Time
+	Uplinks []Uplink
+	// Kept lists the families in which no uplink is well, so that the last selection stays.
+	Kept     []config.Family
+	Warnings []routing.Warning
+}
+
+// Take makes the snapshot of a cycle. reports belong to paths by position; previous is the snapshot
+// before, nil at the start.
+func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []health.Report,
+	selections []routing.Selection, warnings []routing.Warning, previous *Snapshot,
+) *Snapshot {
+	s := &Snapshot{Time: now, Warnings: warnings}
+	for i, p := range paths {
+		u := cfg.Uplinks[p.Uplink]
+		up := Uplink{
+			Name: u.Name, Interface: u.Interface, Family: p.Family,
+			Address: p.Source, Gateway: p.Gateway, Health: reports[i], Verdict: reports[i].State,
+		}
+		for _, sel := range selections {
+			for _, m := range sel.Members {
+				if sel.Family == p.Family && m.Uplink == p.Uplink {
+					up.Routing, up.Weight = true, m.Weight
+				}
+			}
+		}
+		if up.Verdict == health.Unknown {
+			up.Verdict = health.Up
+			if before, ok := previous.find(up); ok {
+				up.Verdict = before.Verdict
+			}
+		}
+		s.Uplinks = append(s.Uplinks, up)
+	}
+	for _, sel := range selections {
+		if sel.Kept {
+			s.Kept = append(s.Kept, sel.Family)
+		}
+	}
+	return s
+}
+
+// find returns the same uplink and family in this snapshot; there is none in a nil one.
+func (s *Snapshot) find(u Uplink) (Uplink, bool) {
+	if s == nil {
+		return Uplink{}, false
+	}
+	i := slices.IndexFunc(s.Uplinks, func(o Uplink) bool { return o.Interface == u.Interface && o.Family == u.Family })
+	if i < 0 {
+		return Uplink{}, false
+	}
+	return s.Uplinks[i], true
+}
+
+// Kind is what changed.
+type Kind uint8
+
+// The kinds of changes, in the order in which they are told.
+const (
+	AddressChanged Kind = iota
+	GatewayChanged
+	HealthChanged
+	RoutingChanged
+)
+
+// Change is one difference between two snapshots.
+type Change struct {
+	Uplink   string // name
+	Family   config.Family
+	Kind     Kind
+	Old, New string
+	Reason   string // of a change of health
+}
+
+// Changes returns what is different in next. Uplinks that only one of the two has are no change.
+func Changes(previous, next *Snapshot) []Change {
+	var changes []Change
+	for _, u := range next.Uplinks {
+		before, ok := previous.find(u)
+		if !ok {
+			continue
+		}
+		was, is := before.values(), u.values()
+		for kind := range was {
+			if was[kind] == is[kind] {
+				continue
+			}
+			c := Change{Uplink: u.Name, Family: u.Family, Kind: Kind(kind), Old: was[kind], New: is[kind]}
+			if c.Kind == HealthChanged {
+				c.Reason = u.Health.Reason
+			}
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
+
+// values are what people are told of an uplink, by Kind.
+func (u Uplink) values() [4]string {
+	role := "standby"
+	if u.Routing {
+		role = "routing"
+	}
+	return [4]string{word(u.Address), word(u.Gateway), u.Verdict.String(), role}
+}
+
+func word(a netip.Addr) string {
+	if !a.IsValid() {
+		return "none"
+	}
+	return a.String()
+}
+
+// Subject is the subject of the mail on a change, as it always was.
+const Subject = "Uplinks status change"
+
+// Message tells all uplinks in the words of the original program, with what is different from previous
+// as "old --> new".
+func Message(previous, next *Snapshot) string {
+	var b strings.Builder
+	for _, u := range next.Uplinks {
+		before, ok := previous.find(u)
+		if !ok {
+			before = u
+		}
+		fmt.Fprintf(&b, "Uplink %s (%s): %s\n", u.Name, u.Interface, u.sentence(before))
+	}
+	for range next.Kept {
+		b.WriteString("No uplink is well: the last default route stays until one is.\n")
+	}
+	return b.String()
+}
+
+func (u Uplink) sentence(before Uplink) string {
+	was, is := before.values(), u.values()
+	parts := make([]string, len(is))
+	for kind, value := range is {
+		if was[kind] != value {
+			value = was[kind] + " --> " + value
+		}
+		parts[kind] = value
+	}
+	s := fmt.Sprintf("ip %s, gateway %s, %s, %s", parts[AddressChanged], parts[GatewayChanged], parts[HealthChanged], parts[RoutingChanged])
+	if reason := u.Health.Reason; reason != "" && (u.Verdict == health.Down || was[HealthChanged] != is[HealthChanged]) {
+		s += " (" + reason + ")"
+	}
+	return s
+}
+
+// Initial is the line at the start: which uplinks the default route leads to.
+func Initial(s *Snapshot) string {
+	var names []string
+	for _, u := range s.Uplinks {
+		if u.Routing {
+			names = append(names, u.Name)
+		}
+	}
+	if len(names) == 0 {
+		return "Initial default route uplinks: none can be used now"
+	}
+	return "Initial default route uplinks: " + strings.Join(names, ", ")
+}
