@@ -45,6 +45,9 @@ type Options struct {
 	Remember func(key, old string) error
 	// Notify tells people; it must not block. nil: nobody is told.
 	Notify func(at time.Time, subject, body string)
+	// Restored is called when an uplink came up again, so that what waits for a line is tried at once;
+	// it must not block. nil: nothing waits.
+	Restored func()
 	// Publish receives each snapshot; it must not block. nil: nobody looks.
 	Publish func(*status.Snapshot)
 	// Ready is called once, when the kernel agrees with the configuration for the first time.
@@ -59,6 +62,9 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	if opts.Notify == nil {
 		opts.Notify = func(time.Time, string, string) {}
+	}
+	if opts.Restored == nil {
+		opts.Restored = func() {}
 	}
 	if opts.Publish == nil {
 		opts.Publish = func(*status.Snapshot) {}

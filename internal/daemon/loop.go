@@ -101,20 +101,19 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// turn is the one straight line: observe, decide, plan, apply, publish.
+// turn is the one straight line: observe, decide, plan, apply, publish. Where the kernel cannot be
+// read, judging and probing go on, and reconciling waits for the next look.
 func (l *loop) turn(ctx context.Context, now time.Time) {
-	fresh := !now.Before(l.lookAt)
-	if fresh && !l.observe(ctx, now) {
+	fresh := !now.Before(l.lookAt) && l.observe(ctx, now)
+	if l.monitors == nil {
 		return
 	}
 	requests := l.poll(now)
 	if l.decide(now) && !fresh {
 		// The plan is made from what the kernel holds now, not from memory.
-		if !l.observe(ctx, now) {
-			return
+		if fresh = l.observe(ctx, now); fresh {
+			l.decide(now)
 		}
-		l.decide(now)
-		fresh = true
 	}
 	if fresh {
 		l.reconcile(ctx, now)
@@ -263,14 +262,20 @@ func (l *loop) publish(now time.Time) {
 		reports[i] = m.Report(now)
 	}
 	next := status.Take(now, l.Config, l.paths, reports, l.selections, l.warned, l.snapshot)
-	switch {
-	case l.snapshot == nil:
+	if l.snapshot == nil {
 		l.Logger.Info(status.Initial(next))
-	case len(status.Changes(l.snapshot, next)) > 0:
-		body := status.Message(l.snapshot, next)
-		l.Logger.Info(status.Subject + "\n" + body)
-		l.Notify(now, status.Subject, body)
+	} else if changes := status.Changes(l.snapshot, next); len(changes) > 0 {
+		l.tell(now, changes, status.Message(l.snapshot, next))
 	}
 	l.snapshot = next
 	l.Publish(next)
+}
+
+// tell logs and mails what changed.
+func (l *loop) tell(now time.Time, changes []status.Change, body string) {
+	l.Logger.Info(status.Subject + "\n" + body)
+	l.Notify(now, status.Subject, body)
+	if slices.ContainsFunc(changes, func(c status.Change) bool { return c.New == health.Up.String() }) {
+		l.Restored()
+	}
 }

@@ -38,6 +38,9 @@ type Route struct {
 	Protocol    uint8
 	Source      netip.Addr // preferred source address
 	NextHops    []NextHop  // one: a plain route; more: multipath; none: unreachable
+	// Other is true for a route with anything that this program never writes (another type, a TOS, a
+	// nexthop object, metrics, an encapsulation ...): never equal to one of ours.
+	Other bool
 }
 
 // NextHop is one way of a route.
@@ -51,7 +54,7 @@ type NextHop struct {
 // Equal tells whether two routes are the same in every field that we write. The order of next hops
 // counts: the kernel keeps it, and so do we.
 func (r Route) Equal(o Route) bool {
-	return r.Family == o.Family && r.Table == o.Table && r.Type == o.Type && r.Destination == o.Destination &&
+	return !r.Other && !o.Other && r.Family == o.Family && r.Table == o.Table && r.Type == o.Type && r.Destination == o.Destination &&
 		r.Metric == o.Metric && r.Protocol == o.Protocol && r.Source == o.Source && slices.Equal(r.NextHops, o.NextHops)
 }
 
@@ -98,6 +101,8 @@ type Address struct {
 	Secondary bool
 	// Tentative or deprecated addresses (IPv6) cannot serve as source of new connections.
 	Tentative, Deprecated bool
+	// Dynamic: the address has a lifetime, as DHCP and router advertisements give it (IFA_F_PERMANENT unset).
+	Dynamic bool
 }
 
 // Link is what the kernel says of an interface.

@@ -1,0 +1,55 @@
+# Everything a newcomer needs: "make lab" shows the program at work, "make test" proves it.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+GO      ?= go
+
+# A static binary: it runs on whatever router it is copied to.
+export CGO_ENABLED ?= 0
+BUILD = $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+.PHONY: all build lab test lint install uninstall packages clean
+
+all: build
+
+build:
+	$(BUILD) -o bin/ftr ./cmd/ftr
+
+# Debian packages that the lab and the tests use; asks for root only if one is missing.
+packages:
+	@packaging/packages $(PACKAGES)
+
+lab: PACKAGES = lab
+lab: packages build
+	bin/ftr lab $(LABFLAGS)
+
+test: PACKAGES = lab test
+test: packages
+	CGO_ENABLED=1 $(GO) test -race -count=1 $(TESTFLAGS) ./...
+
+lint: PACKAGES = lint
+lint: packages
+	packaging/lint
+
+# Installs the program, its old name, its unit and its user. An existing configuration is left alone.
+install: build
+	install -D -m 755 bin/ftr $(DESTDIR)$(PREFIX)/bin/ftr
+	ln -sf ftr $(DESTDIR)$(PREFIX)/bin/fault_tolerant_router
+	install -d $(DESTDIR)/etc/systemd/system $(DESTDIR)$(PREFIX)/share/ftr
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/ftr.service > $(DESTDIR)/etc/systemd/system/ftr.service
+	chmod 644 $(DESTDIR)/etc/systemd/system/ftr.service
+	install -m 644 docs/ftr.schema.json $(DESTDIR)$(PREFIX)/share/ftr/ftr.schema.json
+	@if [ -z "$(DESTDIR)" ]; then \
+		getent passwd ftr >/dev/null || useradd --system --user-group --home-dir /var/lib/ftr --shell /usr/sbin/nologin ftr; \
+		if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi; \
+	fi
+
+# Removes what install made; configuration, logs and state stay.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/ftr $(DESTDIR)$(PREFIX)/bin/fault_tolerant_router
+	rm -f $(DESTDIR)/etc/systemd/system/ftr.service
+	rm -rf $(DESTDIR)$(PREFIX)/share/ftr
+
+clean:
+	rm -rf bin lab-report.html

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"ftr/internal/config"
+	"ftr/internal/kernel"
+	"ftr/internal/routing"
+)
+
+func cleanupCommand(f *flags) *cobra.Command {
+	c := action("cleanup", "remove everything that is ours from the kernel and put back the sysctls", func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return cleanup(cmd.Context(), cfg, cmd.OutOrStdout())
+	})
+	c.Long = `cleanup removes all routes and rules that carry our protocol number, and gives each sysctl that monitor
+changed the value that it had before, unless somebody changed it since. It prints what it does. Afterwards main's
+own default route, if there is one, is used again. Stop monitor first.`
+	return c
+}
+
+func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
+	unlock, err := lock(cfg.Paths.Runtime)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	k, err := kernel.Open(kernel.Options{})
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	store, err := kernel.OpenSysctlStore(cfg.Paths.State)
+	if err != nil {
+		return err
+	}
+	saved := store.Saved()
+	owned, err := k.Owned(ctx, keys(saved))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	steps := routing.CleanupPlan(owned, saved)
+	for _, s := range steps {
+		fmt.Fprintln(w, s)
+		if err := k.Apply(ctx, s); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s, err))
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if len(steps) == 0 {
+		fmt.Fprintln(w, "# nothing of ours is in the kernel")
+	}
+	return store.Forget()
+}
+
+func keys(values []routing.Sysctl) []string {
+	var keys []string
+	for _, s := range values {
+		keys = append(keys, s.Key)
+	}
+	return keys
+}

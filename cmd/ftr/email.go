@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ftr/internal/notify"
+)
+
+func emailTestCommand(f *flags) *cobra.Command {
+	c := action("email_test", "send a test mail with the configured parameters", func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		if cfg.Email.SMTP.Host == "" || len(cfg.Email.Recipients) == 0 {
+			return errors.New("send a test mail: the configuration names no mail server or no recipients; see email in " + f.config)
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+		defer cancel()
+		if err := notify.SendTest(ctx, cfg.Email); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "Sent a test mail to %s\n", strings.Join(cfg.Email.Recipients, ", "))
+		return nil
+	})
+	c.Long = `email_test sends one mail with the parameters under email, whether email.send is on or not, and prints
+success or the step that failed with the server's words.`
+	return c
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ftr/internal/config"
+	"ftr/internal/firewall"
+	"ftr/internal/kernel"
+	"ftr/internal/routing"
+)
+
+func generateConfigCommand(f *flags) *cobra.Command {
+	var example bool
+	c := action("generate_config", "write a commented configuration, with the lines found on this machine", func(cmd *cobra.Command, _ []string) error {
+		text, found := config.Example(), ""
+		if !example {
+			var err error
+			if text, found, err = fitting(cmd.Context()); err != nil {
+				return err
+			}
+		}
+		if err := writeNew(f.config, text); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%sWrote %s. Edit it, then run: ftr --config=%s check\n", found, f.config, f.config)
+		return nil
+	})
+	c.Long = `generate_config writes a commented configuration to the path that --config names. It never overwrites a
+file. It fills in the uplinks that it finds on this machine (interfaces with a default route, with an address
+from DHCP, or with a peer) and says what it guessed; --example writes the fixed example instead.`
+	c.Flags().BoolVar(&example, "example", false, "write the fixed example, whatever this machine has")
+	return c
+}
+
+// fitting returns a configuration for this machine, and a few lines that say what was found.
+func fitting(ctx context.Context) (text, found string, err error) {
+	obs, err := survey(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	uplinks, lan := routing.Detect(&obs)
+	if len(uplinks) == 0 {
+		found = "No uplink was found on this machine (no interface has a default route, an address from DHCP, or a peer).\n"
+	}
+	for _, u := range uplinks {
+		found += fmt.Sprintf("Found uplink %s: %s\n", u.Interface, u.Guess)
+	}
+	for _, name := range lan {
+		found += fmt.Sprintf("Took %s for an inside interface: it has a private address and no way out\n", name)
+	}
+	return config.Generate(uplinks, lan), found, nil
+}
+
+// survey observes all interfaces of this machine.
+func survey(ctx context.Context) (routing.Observation, error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return routing.Observation{}, fmt.Errorf("list interfaces: %w", err)
+	}
+	scope := routing.Scope{Families: []config.Family{config.IPv4}}
+	for _, i := range interfaces {
+		scope.Interfaces = append(scope.Interfaces, i.Name)
+	}
+	k, err := kernel.Open(kernel.Options{})
+	if err != nil {
+		return routing.Observation{}, err
+	}
+	defer k.Close()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return k.Observe(ctx, scope)
+}
+
+// writeNew writes a file that must not exist yet. What could not be written whole is removed.
+func writeNew(path, text string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already and is left as it is; name another file with --config, or move it away", path)
+	}
+	if err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	_, err = io.WriteString(file, text)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write configuration: %w", errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}
+
+func generateIptablesCommand(f *flags) *cobra.Command {
+	c := action("generate_iptables", "print firewall rules for the configuration, in the format of iptables-save", func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), firewall.Iptables(cfg))
+		return err
+	})
+	c.Long = `generate_iptables prints rules for iptables-restore on standard output, with comments and examples: marks
+that keep connections on their line, source NAT, and a basic filter. Merge them into your own rules; nothing is
+loaded by this command.`
+	return c
+}
+
+func schemaCommand() *cobra.Command {
+	return action("schema", "print the JSON Schema of the configuration, for editors", func(cmd *cobra.Command, _ []string) error {
+		_, err := cmd.OutOrStdout().Write(config.Schema())
+		return err
+	})
+}

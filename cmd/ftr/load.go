@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ftr/internal/config"
+)
+
+// Directories where neither flags, nor configuration, nor systemd.exec(5) name others.
+const (
+	defaultState   = "/var/lib/ftr"
+	defaultRuntime = "/run/ftr"
+)
+
+// maxFile is one byte more than the parser takes, so that it can tell that a file is too large.
+const maxFile = 1<<20 + 1
+
+// source is a configuration file as it was read.
+type source struct {
+	path string
+	data []byte
+	mode fs.FileMode
+}
+
+// readConfig reads the file; the error says what to do.
+func readConfig(path string) (source, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		err = fmt.Errorf("read configuration: %w", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; write one with: ftr --config=%s generate_config", err, path)
+		}
+		return source{}, &exitError{exitConfig, err}
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New(path + " is not a regular file")
+	}
+	if err != nil {
+		return source{}, &exitError{exitConfig, fmt.Errorf("read configuration: %w", err)}
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxFile))
+	if err != nil {
+		return source{}, &exitError{exitConfig, fmt.Errorf("read configuration: %w", err)}
+	}
+	return source{path, data, info.Mode()}, nil
+}
+
+// parse parses the file and adds what only the file system tells.
+func (s source) parse() (*config.Config, []config.Problem) {
+	cfg, problems := config.Parse(s.path, s.data)
+	if cfg != nil && cfg.HasInlinePassword() && s.mode.Perm()&0o044 != 0 {
+		problems = append(problems, config.Problem{
+			Severity: config.Warning, File: s.path, Path: "email.smtp_parameters.password",
+			Message: fmt.Sprintf("stands in a file that others can read (mode %#o): run chmod 600 %s, or use password_file", s.mode.Perm(), s.path),
+		})
+	}
+	return cfg, problems
+}
+
+// load reads and parses the configuration that the flags name. Errors are printed to w, each with its
+// place; warnings only where a command is about them.
+func (f *flags) load(w io.Writer) (*config.Config, error) {
+	src, err := readConfig(f.config)
+	if err != nil {
+		return nil, err
+	}
+	cfg, problems := src.parse()
+	if cfg == nil {
+		show(w, problems)
+		return nil, &exitError{exitConfig, fmt.Errorf("%s has %s; nothing was changed", f.config, count(errorsIn(problems), "error"))}
+	}
+	f.directories(cfg)
+	return cfg, nil
+}
+
+// show prints problems with their lines in the file.
+func show(w io.Writer, problems []config.Problem) {
+	for _, p := range problems {
+		fmt.Fprintf(w, "%s: %s\n", p.Severity, p.Render())
+	}
+}
+
+func errorsIn(problems []config.Problem) int {
+	n := 0
+	for _, p := range problems {
+		if p.Severity == config.Error {
+			n++
+		}
+	}
+	return n
+}
+
+// count returns "1 error", "2 errors".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// directories decides the paths: flags, then the file, then systemd's environment, then the defaults.
+func (f *flags) directories(cfg *config.Config) {
+	cfg.Paths.State = first(f.state, cfg.Paths.State, fromSystemd("STATE_DIRECTORY"), defaultState)
+	cfg.Paths.Runtime = first(f.runtm, cfg.Paths.Runtime, fromSystemd("RUNTIME_DIRECTORY"), defaultRuntime)
+}
+
+// fromSystemd returns the first directory of a variable that may list several, separated by colons.
+func fromSystemd(name string) string {
+	dir, _, _ := strings.Cut(os.Getenv(name), ":")
+	if !filepath.IsAbs(dir) {
+		return ""
+	}
+	return dir
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

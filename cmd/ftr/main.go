@@ -1,0 +1,135 @@
+// Command ftr is Fault Tolerant Router: it spreads connections over several internet lines and takes
+// out those that break.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ftr/internal/config"
+)
+
+// version is set by the linker: -ldflags "-X main.version=1.2.3".
+var version = "development"
+
+// Exit codes.
+const (
+	exitWarnings = 1 // check --strict: there are warnings
+	exitFailure  = 1
+	exitConfig   = 2 // the configuration has errors, or the command line is wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := rootCommand(filepath.Base(args[0]))
+	root.SetArgs(args[1:])
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	code := exitConfig // what cobra itself refuses is the command line
+	var exit *exitError
+	if errors.As(err, &exit) {
+		code = exit.code
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(stderr, "%s: %s\n", root.Name(), text)
+	}
+	return code
+}
+
+// exitError carries an exit code. Its text may be empty where all was said already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// failing turns an error into one with an exit code; an exit code that is there already stays.
+func failing(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	return &exitError{code: exitFailure, err: err}
+}
+
+// flags are the flags that all commands know.
+type flags struct {
+	config       string
+	debug, demo  bool
+	state, runtm string
+}
+
+// rootCommand builds the command tree. name is how the program was called: ftr, or
+// fault_tolerant_router as the original program.
+func rootCommand(name string) *cobra.Command {
+	var f flags
+	root := &cobra.Command{
+		Use:   name,
+		Short: "Fault Tolerant Router: several internet lines used at once, and nobody offline when one breaks",
+		Long: `Fault Tolerant Router spreads connections over several internet lines and takes out those that break.
+
+A first start:
+  ` + name + ` generate_config      write a commented configuration, with the lines found on this machine
+  ` + name + ` check                judge it without touching anything
+  ` + name + ` generate_iptables    print the firewall rules that belong to it
+  ` + name + ` plan                 show what monitor would change now
+  ` + name + ` monitor              keep everybody online`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	p := root.PersistentFlags()
+	p.StringVar(&f.config, "config", config.DefaultPath, "configuration `file`")
+	p.BoolVar(&f.debug, "debug", false, "print every probe, verdict, decision and step on the console")
+	p.BoolVar(&f.demo, "demo", false, "monitor a simulated network with random failures; touches nothing, implies --debug")
+	p.StringVar(&f.state, "state-dir", "", "`directory` for what must survive a restart (default: paths.state, $STATE_DIRECTORY or "+defaultState+")")
+	p.StringVar(&f.runtm, "runtime-dir", "", "`directory` for locks and sockets (default: paths.runtime, $RUNTIME_DIRECTORY or "+defaultRuntime+")")
+	for _, c := range []*cobra.Command{
+		monitorCommand(&f), checkCommand(&f), planCommand(&f), cleanupCommand(&f),
+		generateConfigCommand(&f), generateIptablesCommand(&f), emailTestCommand(&f), schemaCommand(), labCommand(),
+	} {
+		root.AddCommand(c)
+	}
+	return root
+}
+
+// action makes a command of the original program's name, which also answers to the form with hyphens.
+func action(name, short string, runE func(cmd *cobra.Command, args []string) error) *cobra.Command {
+	c := &cobra.Command{
+		Use: name, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return failing(runE(cmd, args)) },
+	}
+	if strings.Contains(name, "_") {
+		c.Aliases = []string{strings.ReplaceAll(name, "_", "-")}
+	}
+	return c
+}

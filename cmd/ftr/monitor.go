@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	sddaemon "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"ftr/internal/config"
+	"ftr/internal/daemon"
+	"ftr/internal/kernel"
+	"ftr/internal/logging"
+	"ftr/internal/notify"
+	"ftr/internal/probe"
+	"ftr/internal/routing"
+)
+
+func monitorCommand(f *flags) *cobra.Command {
+	c := action("monitor", "keep the kernel in agreement with the configuration and the health of the lines", func(cmd *cobra.Command, _ []string) error {
+		if f.demo {
+			return demo(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		}
+		cfg, err := f.load(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return monitor(cmd.Context(), cfg, f.debug, cmd.ErrOrStderr())
+	})
+	c.Long = `monitor runs in the foreground until it is told to stop (Ctrl-C, SIGTERM). It sets up routes, rules and
+sysctls, probes all lines, takes out those that break, puts them back when they are well, and logs and mails every
+change. It refuses to start, and changes nothing, where check finds errors. Stopping it leaves the routes in
+place and traffic flowing; starting it again disturbs nothing.
+
+It needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW.`
+	return c
+}
+
+// monitor runs the daemon on this host until ctx ends.
+func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writer) (err error) {
+	warnings, err := inspect(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := refuse(warnings, stderr); err != nil {
+		return err
+	}
+	unlock, err := lock(cfg.Paths.Runtime)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	logger, closeLog := openLog(stderr, debug, cfg.Log)
+	defer closeLog()
+
+	k, err := kernel.Open(kernel.Options{})
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	store, err := kernel.OpenSysctlStore(cfg.Paths.State)
+	if err != nil {
+		return err
+	}
+	prober := probe.NewICMP()
+	defer prober.Close()
+
+	group, ctx := errgroup.WithContext(ctx)
+	opts := daemon.Options{
+		Config: cfg, Kernel: k, Prober: prober, Logger: logger,
+		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Remember: store.Remember,
+		Ready:    func() { tellSystemd(logger, sddaemon.SdNotifyReady) },
+	}
+	if cfg.Email.Enabled {
+		mailer := notify.NewMailer(cfg.Email, filepath.Join(cfg.Paths.State, "mail"), logger)
+		opts.Notify = func(at time.Time, subject, body string) {
+			mailer.Notify(notify.Message{Time: at, Subject: subject, Body: body})
+		}
+		opts.Restored = mailer.Kick
+		group.Go(func() error { return mailer.Run(ctx) })
+	}
+	logger.Info("Fault Tolerant Router starts", "version", version, "uplinks", len(cfg.Uplinks))
+	group.Go(func() error { return daemon.Run(ctx, opts) })
+	err = group.Wait()
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		logger.Info("Fault Tolerant Router stops; routes stay as they are")
+		return nil
+	}
+	return err
+}
+
+// openLog returns the logger and what closes it. Without its file the program goes on: the lines are
+// worth more than the log.
+func openLog(stderr io.Writer, debug bool, file config.Log) (*slog.Logger, func()) {
+	opts := logging.Options{Console: stderr, Debug: debug, File: file}
+	if f, ok := stderr.(*os.File); ok {
+		opts.Color, opts.Journal = logging.Detect(f, os.Getenv)
+	}
+	logger, closer, err := logging.Setup(opts)
+	if err != nil {
+		logger.Warn("going on without the log file", "error", err)
+	}
+	return logger, func() { closer.Close() }
+}
+
+// tellSystemd sends a state to the service manager, if there is one (sd_notify(3)).
+func tellSystemd(logger *slog.Logger, state string) {
+	if _, err := sddaemon.SdNotify(false, state); err != nil {
+		logger.Warn("the service manager could not be told", "state", state, "error", err)
+	}
+}

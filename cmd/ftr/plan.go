@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"ftr/internal/config"
+	"ftr/internal/health"
+	"ftr/internal/routing"
+)
+
+func planCommand(f *flags) *cobra.Command {
+	c := action("plan", "print what monitor would change now, changing nothing", func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return plan(cmd.Context(), cfg, cmd.OutOrStdout())
+	})
+	c.Long = `plan prints the commands of ip(8) and sysctl(8) that lead from the kernel's present state to the one that
+monitor would make of this configuration at its start. Uplinks that carry new connections now keep doing so in
+the plan; where there are none, all that can be used are taken for well. It changes nothing and needs no
+privileges.`
+	return c
+}
+
+func plan(ctx context.Context, cfg *config.Config, w io.Writer) error {
+	obs, err := observe(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	scope := routing.ScopeOf(cfg)
+	paths := routing.Resolve(cfg, &obs)
+	var selections []routing.Selection
+	for _, family := range scope.Families {
+		unjudged := make([]health.State, len(paths))
+		previous := routing.Adopt(cfg, family, obs.Have)
+		selections = append(selections, routing.Select(cfg, family, paths, unjudged, previous))
+	}
+	for _, p := range paths {
+		if !p.Usable() {
+			u := cfg.Uplinks[p.Uplink]
+			fmt.Fprintf(w, "# uplink %s (%s) cannot be used now: %s\n", u.Name, u.Interface, p.Problem)
+		}
+	}
+	steps := routing.Plan(cfg, obs.Have, routing.Want(cfg, &obs, paths, selections))
+	for _, s := range steps {
+		fmt.Fprintln(w, s)
+	}
+	if len(steps) == 0 {
+		fmt.Fprintln(w, "# nothing: the kernel agrees with the configuration")
+	}
+	return nil
+}
