@@ -1,0 +1,264 @@
+package firewall_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ftr/internal/config"
+	"ftr/internal/netns"
+)
+
+// The addresses of the bed. Line i is 100.64.i.0/24, the router .2 and its provider .1; the server of
+// the DMZ has the address that the examples in the generated rules use.
+const (
+	routerLAN = "192.168.1.1"
+	serverDMZ = "192.0.2.10"
+	internet  = "198.51.100.1"
+)
+
+// bed is a router between a LAN, a DMZ and providers, all of which lead to one internet host:
+//
+//	client ── lan0 ┐        ┌ wan0 ── provider0 ┐
+//	               ├ router ┼ wan1 ── provider1 ┼ internet
+//	server ── dmz0 ┘        └ wan2 ── provider2 ┘
+//
+// The providers do as providers do: they drop packets that come from the router with an address
+// which is not theirs, so that whatever leaves by a wrong line is lost, and counted.
+type bed struct {
+	t                                *testing.T
+	cfg                              *config.Config
+	client, server, router, internet *netns.NS
+	providers                        []*netns.NS
+}
+
+// newBed builds the hosts and the router's rules, routes and sysctls as docs/architecture.md has them.
+func newBed(t *testing.T, cfg *config.Config) *bed {
+	b := &bed{t: t, cfg: cfg,
+		client: namespace(t, "client"), server: namespace(t, "server"),
+		router: namespace(t, "router"), internet: namespace(t, "internet")}
+	for _, ns := range []*netns.NS{b.client, b.server, b.router, b.internet} {
+		b.sysctl(ns, "conf/all/rp_filter", "0")
+		b.sysctl(ns, "conf/default/rp_filter", "0")
+	}
+	b.sysctl(b.router, "ip_forward", "1")
+	b.sysctl(b.router, "fib_multipath_hash_policy", "1")
+	b.ip(b.router,
+		"link add lan0 type veth peer name eth0 netns client", "addr add "+routerLAN+"/24 dev lan0", "link set lan0 up",
+		"link add dmz0 type veth peer name eth0 netns server", "addr add 192.0.2.1/24 dev dmz0", "link set dmz0 up")
+	b.ip(b.client, "addr add 192.168.1.10/24 dev eth0", "link set eth0 up", "route add default via "+routerLAN)
+	b.ip(b.server, "addr add "+serverDMZ+"/24 dev eth0", "link set eth0 up", "route add default via 192.0.2.1")
+	b.ip(b.internet, "addr add "+internet+"/32 dev lo")
+	for i := range cfg.Uplinks {
+		b.line(i)
+	}
+	b.policy()
+	return b
+}
+
+// line builds one uplink, its provider and the provider's way to the internet host.
+func (b *bed) line(i int) {
+	provider := namespace(b.t, fmt.Sprintf("provider%d", i))
+	b.providers = append(b.providers, provider)
+	b.sysctl(provider, "ip_forward", "1")
+	b.sysctl(provider, "conf/all/rp_filter", "1")
+	b.ip(b.router, fmt.Sprintf("link add wan%d type veth peer name router netns provider%[1]d", i),
+		fmt.Sprintf("addr add 100.64.%d.2/24 dev wan%[1]d", i), fmt.Sprintf("link set wan%d up", i))
+	b.ip(b.internet, fmt.Sprintf("link add line%d type veth peer name internet netns provider%[1]d", i),
+		fmt.Sprintf("addr add 198.18.%d.2/24 dev line%[1]d", i), fmt.Sprintf("link set line%d up", i))
+	b.ip(provider,
+		fmt.Sprintf("addr add 100.64.%d.1/24 dev router", i), "link set router up",
+		fmt.Sprintf("addr add 198.18.%d.1/24 dev internet", i), "link set internet up",
+		fmt.Sprintf("route add %s via 198.18.%d.2", internet, i))
+	b.ip(b.internet, fmt.Sprintf("route add 100.64.%d.0/24 via 198.18.%[1]d.1 src %[2]s", i, internet))
+	b.sysctl(b.router, fmt.Sprintf("conf/wan%d/rp_filter", i), "2")
+}
+
+// policy gives the router its rules, line tables and default.
+func (b *bed) policy() {
+	n := b.cfg.Numbers
+	var lines []string
+	if n.SuppressPriority != 0 {
+		lines = append(lines, fmt.Sprintf("rule add priority %d lookup main suppress_prefixlength 0 protocol 117", n.SuppressPriority))
+	}
+	for i, u := range b.cfg.Uplinks {
+		lines = append(lines,
+			fmt.Sprintf("rule add priority %d from %s lookup %d protocol 117", u.AddressPriority, b.address(i), u.Table),
+			fmt.Sprintf("rule add priority %d fwmark %#x/%#x lookup %d protocol 117", u.MarkPriority, u.Mark, n.Mask, u.Table),
+			fmt.Sprintf("route add default via 100.64.%d.1 dev wan%[1]d src %s table %d protocol 117", i, b.address(i), u.Table),
+			fmt.Sprintf("route add unreachable default metric 4294967295 table %d protocol 117", u.Table))
+	}
+	lines = append(lines, fmt.Sprintf("rule add priority %d lookup %d protocol 117", n.DefaultPriority, n.DefaultTable))
+	b.ip(b.router, lines...)
+	b.selects(0, 1, 2)
+}
+
+// selects replaces the default route, as the daemon does when its selection changes.
+func (b *bed) selects(uplinks ...int) {
+	var hops strings.Builder
+	for _, i := range uplinks {
+		fmt.Fprintf(&hops, " nexthop via 100.64.%d.1 dev wan%[1]d weight %[2]d", i, b.cfg.Uplinks[i].Weight)
+	}
+	for metric := range 2 {
+		b.ip(b.router, fmt.Sprintf("route replace default metric %d table %d protocol 117%s", metric, b.cfg.Numbers.DefaultTable, hops.String()))
+	}
+}
+
+func (b *bed) address(i int) netip.Addr { return netip.AddrFrom4([4]byte{100, 64, byte(i), 2}) }
+
+// lineOf returns the uplink that an address belongs to, or -1.
+func (b *bed) lineOf(a netip.Addr) int {
+	for i := range b.cfg.Uplinks {
+		if a == b.address(i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// noLeaks fails if a provider has met a packet with an address that is not from its line.
+func (b *bed) noLeaks(t *testing.T) {
+	t.Helper()
+	for _, ns := range b.providers {
+		out, err := ns.Output("nstat", "-asz", "TcpExtIPReversePathFilter")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := strings.Fields(out)
+		at := len(fields) - 2
+		if at < 0 || !strings.HasSuffix(fields[at-1], "IPReversePathFilter") {
+			t.Fatalf("counter of %s not understood: %q", ns.Name, out)
+		}
+		if fields[at] != "0" {
+			t.Errorf("%s was sent %s packets with the address of another line", ns.Name, fields[at])
+		}
+	}
+}
+
+func (b *bed) ip(ns *netns.NS, lines ...string) {
+	b.t.Helper()
+	if err := ns.Batch(lines...); err != nil {
+		b.t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
+	}
+}
+
+func (b *bed) sysctl(ns *netns.NS, name, value string) {
+	b.t.Helper()
+	err := ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0o644) })
+	if err != nil {
+		b.t.Fatalf("set %s in %s: %v", name, ns.Name, err)
+	}
+}
+
+func namespace(t *testing.T, name string) *netns.NS {
+	t.Helper()
+	ns, err := netns.New(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ns.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return ns
+}
+
+// serve answers on a TCP address: first with the address that it sees, then with what it is sent.
+func (b *bed) serve(ns *netns.NS, address string) {
+	b.t.Helper()
+	var listener net.Listener
+	err := ns.Do(func() (err error) {
+		listener, err = net.Listen("tcp4", address)
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { echo(c) })
+		}
+	})
+	b.t.Cleanup(func() { listener.Close(); running.Wait() })
+}
+
+func echo(c net.Conn) {
+	defer c.Close()
+	// The longest test; a connection whose peer vanished must not keep the cleanup waiting.
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintln(c, c.RemoteAddr())
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		fmt.Fprintln(c, lines.Text())
+	}
+}
+
+// conn is a connection to an echo server.
+type conn struct {
+	net.Conn
+	lines *bufio.Scanner
+	seen  netip.AddrPort // our address as the server sees it
+}
+
+// dial connects from a host, from its address local if that is not empty, and talks for a while.
+func dial(ns *netns.NS, local, remote string) (*conn, error) {
+	c := &conn{}
+	dialer := net.Dialer{Timeout: 3 * time.Second}
+	if local != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(local)}
+	}
+	err := ns.Do(func() (err error) {
+		c.Conn, err = dialer.DialContext(context.Background(), "tcp4", remote)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.lines = bufio.NewScanner(c)
+	line, err := c.read()
+	if err == nil {
+		c.seen, err = netip.ParseAddrPort(line)
+	}
+	if err == nil {
+		err = c.talk()
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("%s from %s to %s: %w", ns.Name, c.LocalAddr(), remote, err)
+	}
+	return c, nil
+}
+
+// talk exchanges a few packets.
+func (c *conn) talk() error {
+	for i := range 4 {
+		want := fmt.Sprint("line ", i)
+		if _, err := fmt.Fprintln(c, want); err != nil {
+			return err
+		}
+		if got, err := c.read(); err != nil || got != want {
+			return fmt.Errorf("sent %q, got %q: %w", want, got, err)
+		}
+	}
+	return nil
+}
+
+func (c *conn) read() (string, error) {
+	c.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if !c.lines.Scan() {
+		return "", fmt.Errorf("read: end of connection: %w", c.lines.Err())
+	}
+	return c.lines.Text(), nil
+}
