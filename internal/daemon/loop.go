@@ -50,10 +50,10 @@ type loop struct {
 
 // answer is what a probe brought back.
 type answer struct {
-	path int // position in paths
-	id   uint64
-	rtt  time.Duration
-	err  error
+	monitor *health.Monitor // that asked; it may be another's turn by now
+	id      uint64
+	rtt     time.Duration
+	err     error
 }
 
 func newLoop(opts Options) *loop {
@@ -136,8 +136,9 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 		l.start(now, &obs, paths)
 	}
 	for i, p := range paths {
-		if before := l.paths; before != nil && moved(before[i], p) {
-			l.monitors[i].SetLink(now, false, "address or gateway changed")
+		if l.paths != nil && moved(l.paths[i], p) {
+			// Nothing is known of the new way; the line keeps its place until it is judged.
+			l.monitors[i] = health.New(l.params(), l.Rand, now)
 		}
 		l.monitors[i].SetLink(now, p.Usable(), p.Problem)
 	}
@@ -146,24 +147,29 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 	return true
 }
 
-// moved tells whether a path leads another way than before, so that what was known of it is void.
+// moved tells whether a path leads another way than before, so that what was known of it is void. A path
+// that has lost its address is the monitor's business: it is down.
 func moved(before, after routing.Path) bool {
-	return before.Source != after.Source || before.Gateway != after.Gateway
+	return before.Source.IsValid() && after.Source.IsValid() &&
+		(before.Source != after.Source || before.Gateway != after.Gateway)
 }
 
 // start makes the monitors, and adopts the selection that it finds.
 func (l *loop) start(now time.Time, obs *routing.Observation, paths []routing.Path) {
-	t := l.Config.Tests
-	params := health.Params{
-		Targets: t.Targets, Required: t.Required, Retries: t.Retries, Interval: t.Interval, Timeout: t.Timeout,
-	}
 	for range paths {
-		l.monitors = append(l.monitors, health.New(params, l.Rand, now))
+		l.monitors = append(l.monitors, health.New(l.params(), l.Rand, now))
 	}
 	for _, f := range l.scope.Families {
 		if s := routing.Adopt(l.Config, f, obs.Have); s != nil {
 			l.selections = append(l.selections, *s)
 		}
+	}
+}
+
+func (l *loop) params() health.Params {
+	t := l.Config.Tests
+	return health.Params{
+		Targets: t.Targets, Required: t.Required, Retries: t.Retries, Interval: t.Interval, Timeout: t.Timeout,
 	}
 }
 

@@ -27,14 +27,14 @@ func (l *loop) poll(now time.Time) []request {
 // send starts the probes. Each ends by its own timeout at the latest, and is waited for by run.
 func (l *loop) send(ctx context.Context, requests []request) {
 	for _, r := range requests {
-		path := l.paths[r.path]
+		path, monitor := l.paths[r.path], l.monitors[r.path]
 		l.probes.Go(func() {
 			probe, cancel := context.WithTimeout(ctx, r.Timeout)
 			defer cancel()
 			rtt, err := l.Prober.Probe(probe, path.Interface, path.Source, r.Target)
 			l.Logger.Debug("probe", "uplink", l.Config.Uplinks[path.Uplink].Name, "target", r.Target, "rtt", rtt, "error", err)
 			select {
-			case l.answers <- answer{path: r.path, id: r.ID, rtt: rtt, err: err}:
+			case l.answers <- answer{monitor: monitor, id: r.ID, rtt: rtt, err: err}:
 			case <-ctx.Done():
 			}
 		})
@@ -44,11 +44,11 @@ func (l *loop) send(ctx context.Context, requests []request) {
 // take gives an answer to the monitor that asked. Whatever else came in meanwhile is taken as well, so
 // that one turn serves them all.
 func (l *loop) take(now time.Time, a answer) {
-	l.monitors[a.path].Answer(now, a.id, a.rtt, a.err)
+	a.monitor.Answer(now, a.id, a.rtt, a.err)
 	for {
 		select {
 		case a := <-l.answers:
-			l.monitors[a.path].Answer(now, a.id, a.rtt, a.err)
+			a.monitor.Answer(now, a.id, a.rtt, a.err)
 		default:
 			return
 		}
