@@ -1,0 +1,82 @@
+package routing
+
+import (
+	"fmt"
+	"slices"
+
+	"ftr/internal/config"
+)
+
+// Protocols of routes that a DHCP client leaves: its own, and boot for those that call ip(8).
+const protocolDHCP = 16
+
+// Detect guesses which interfaces of a machine are uplinks and which are inside: for a first
+// configuration that people then correct. obs must hold all interfaces.
+func Detect(obs *Observation) (uplinks []config.Found, lan []string) {
+	for _, link := range obs.Links {
+		found, ok := uplinkOn(obs, link)
+		switch {
+		case ok:
+			uplinks = append(uplinks, found)
+		case inside(link):
+			lan = append(lan, link.Name)
+		}
+	}
+	return uplinks, lan
+}
+
+func uplinkOn(obs *Observation, link Link) (config.Found, bool) {
+	addrs := candidates(config.IPv4, link)
+	if len(addrs) == 0 {
+		return config.Found{}, false
+	}
+	found := config.Found{Interface: link.Name, Address: addrs[0], Gateway: obs.Leases[link.Name]}
+	route, routed := defaultOver(obs, link.Name)
+	if routed && route.NextHops[0].Gateway.IsValid() {
+		found.Gateway = route.NextHops[0].Gateway
+	}
+	peer := peerOf(link, addrs[0])
+	_, leased := obs.Leases[link.Name]
+	switch {
+	case leased:
+		found.Type, found.Guess = config.DHCP, "a DHCP client holds a lease for it"
+	case routed && route.Protocol == protocolDHCP:
+		found.Type, found.Guess = config.DHCP, "its default route was made by a DHCP client"
+	case peer.IsValid() && link.PointToPoint:
+		found.Type, found.Gateway, found.Guess = config.PPP, peer, "it is a point-to-point link with the peer "+peer.String()
+	case routed && dynamic(link, addrs[0].String()):
+		found.Type, found.Guess = config.DHCP, "it has a default route, and its address has a lifetime as DHCP gives it"
+	case routed:
+		found.Type, found.Guess = config.Static, fmt.Sprintf("it has the default route %q", route.String())
+	default:
+		return config.Found{}, false
+	}
+	return found, true
+}
+
+// defaultOver returns the best default route of main over a device.
+func defaultOver(obs *Observation, device string) (Route, bool) {
+	var best Route
+	found := false
+	for _, r := range obs.Defaults {
+		i := slices.IndexFunc(r.NextHops, func(h NextHop) bool { return h.Interface == device })
+		if i >= 0 && r.Family == config.IPv4 && (!found || r.Metric < best.Metric) {
+			r.NextHops = r.NextHops[i : i+1]
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+func dynamic(link Link, address string) bool {
+	return slices.ContainsFunc(link.Addresses, func(a Address) bool {
+		return a.Dynamic && a.Prefix.Addr().String() == address
+	})
+}
+
+// inside tells whether an interface looks like one to the LAN: a private address (RFC 1918), no peer.
+func inside(link Link) bool {
+	return !link.PointToPoint && slices.ContainsFunc(link.Addresses, func(a Address) bool {
+		return a.Prefix.Addr().Is4() && a.Prefix.Addr().IsPrivate()
+	})
+}

@@ -1,0 +1,173 @@
+package status_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ftr/internal/config"
+	"ftr/internal/health"
+	"ftr/internal/routing"
+	"ftr/internal/status"
+)
+
+func two() *config.Config {
+	return &config.Config{Uplinks: []config.Uplink{
+		{Index: 0, Name: "Provider 1", Interface: "eth1", Grouped: true, Group: 1, Weight: 2},
+		{Index: 1, Name: "Provider 2", Interface: "ppp0", Grouped: true, Group: 1, Weight: 1},
+	}}
+}
+
+// line is the state of one uplink in a test's cycle.
+type line struct {
+	address, gateway string
+	state            health.State
+	reason           string
+	routing          bool
+}
+
+func addr(s string) netip.Addr {
+	if s == "" {
+		return netip.Addr{}
+	}
+	return netip.MustParseAddr(s)
+}
+
+func take(previous *status.Snapshot, kept bool, lines ...line) *status.Snapshot {
+	cfg := two()
+	selection := routing.Selection{Family: config.IPv4, Kept: kept}
+	var paths []routing.Path
+	var reports []health.Report
+	for i, l := range lines {
+		paths = append(paths, routing.Path{
+			Uplink: i, Family: config.IPv4, Interface: cfg.Uplinks[i].Interface,
+			Source: addr(l.address), Gateway: addr(l.gateway),
+		})
+		reports = append(reports, health.Report{State: l.state, Reason: l.reason})
+		if l.routing {
+			selection.Members = append(selection.Members, routing.Member{Uplink: i, Weight: cfg.Uplinks[i].Weight})
+		}
+	}
+	return status.Take(time.Unix(0, 0), cfg, paths, reports, []routing.Selection{selection}, nil, previous)
+}
+
+var (
+	well1    = line{"192.0.2.2", "192.0.2.1", health.Up, "6 of 6 targets answer", true}
+	dead1    = line{"192.0.2.2", "192.0.2.1", health.Down, "6 of 6 targets silent for 0.3 s", false}
+	unknown1 = line{"192.0.2.2", "192.0.2.1", health.Unknown, "not asked yet", true}
+	well2    = line{"10.0.0.2", "10.0.0.1", health.Up, "6 of 6 targets answer", true}
+	absent2  = line{"", "", health.Down, "no address", false}
+	moved2   = line{"10.9.9.9", "10.9.9.1", health.Up, "6 of 6 targets answer", true}
+	dead2    = line{"10.0.0.2", "10.0.0.1", health.Down, "no carrier", true}
+)
+
+func TestMessage(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		before       []line
+		after        []line
+		kept         bool
+		message      string
+		changes      int
+		healthReason string
+	}{
+		{
+			name: "nothing", before: []line{well1, well2}, after: []line{well1, well2},
+			message: "Uplink Provider 1 (eth1): ip 192.0.2.2, gateway 192.0.2.1, up, routing\n" +
+				"Uplink Provider 2 (ppp0): ip 10.0.0.2, gateway 10.0.0.1, up, routing\n",
+		},
+		{
+			name: "silent failure", before: []line{well1, well2}, after: []line{dead1, well2}, changes: 2,
+			healthReason: "6 of 6 targets silent for 0.3 s",
+			message: "Uplink Provider 1 (eth1): ip 192.0.2.2, gateway 192.0.2.1, up --> down, routing --> standby (6 of 6 targets silent for 0.3 s)\n" +
+				"Uplink Provider 2 (ppp0): ip 10.0.0.2, gateway 10.0.0.1, up, routing\n",
+		},
+		{
+			name: "still down keeps its reason", before: []line{dead1, well2}, after: []line{dead1, moved2}, changes: 2,
+			message: "Uplink Provider 1 (eth1): ip 192.0.2.2, gateway 192.0.2.1, down, standby (6 of 6 targets silent for 0.3 s)\n" +
+				"Uplink Provider 2 (ppp0): ip 10.0.0.2 --> 10.9.9.9, gateway 10.0.0.1 --> 10.9.9.1, up, routing\n",
+		},
+		{
+			name: "address comes", before: []line{well1, absent2}, after: []line{well1, well2}, changes: 4,
+			healthReason: "6 of 6 targets answer",
+			message: "Uplink Provider 1 (eth1): ip 192.0.2.2, gateway 192.0.2.1, up, routing\n" +
+				"Uplink Provider 2 (ppp0): ip none --> 10.0.0.2, gateway none --> 10.0.0.1, down --> up, standby --> routing (6 of 6 targets answer)\n",
+		},
+		{
+			name: "all dead", before: []line{dead1, well2}, after: []line{dead1, dead2}, kept: true, changes: 1,
+			healthReason: "no carrier",
+			message: "Uplink Provider 1 (eth1): ip 192.0.2.2, gateway 192.0.2.1, down, standby (6 of 6 targets silent for 0.3 s)\n" +
+				"Uplink Provider 2 (ppp0): ip 10.0.0.2, gateway 10.0.0.1, up --> down, routing (no carrier)\n" +
+				"No uplink is well: the last default route stays until one is.\n",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := take(nil, false, tt.before...)
+			after := take(before, tt.kept, tt.after...)
+			if diff := cmp.Diff(tt.message, status.Message(before, after)); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+			changes := status.Changes(before, after)
+			if len(changes) != tt.changes {
+				t.Errorf("%d changes, want %d: %+v", len(changes), tt.changes, changes)
+			}
+			for _, c := range changes {
+				if c.Old == c.New {
+					t.Errorf("a change that is none: %+v", c)
+				}
+				if c.Kind == status.HealthChanged && c.Reason != tt.healthReason {
+					t.Errorf("reason %q, want %q", c.Reason, tt.healthReason)
+				}
+			}
+		})
+	}
+}
+
+// Nobody is told that a line is not judged yet, neither at the start nor after it moved.
+func TestUnknownIsNoChange(t *testing.T) {
+	start := take(nil, false, unknown1, well2)
+	if got, want := status.Initial(start), "Initial default route uplinks: Provider 1, Provider 2"; got != want {
+		t.Errorf("initial line %q, want %q", got, want)
+	}
+	if changes := status.Changes(start, take(start, false, well1, well2)); len(changes) != 0 {
+		t.Errorf("judged up for the first time: %+v", changes)
+	}
+	dead := take(start, false, dead1, well2)
+	again := take(dead, false, line{"192.0.2.2", "192.0.2.1", health.Unknown, "not asked yet", false}, well2)
+	if changes := status.Changes(dead, again); len(changes) != 0 {
+		t.Errorf("a dead line that is not judged anew: %+v", changes)
+	}
+	if changes := status.Changes(again, take(again, false, well1, well2)); len(changes) != 2 {
+		t.Errorf("up after all gives %+v, want health and routing", changes)
+	}
+}
+
+func TestInitialWithoutUplink(t *testing.T) {
+	none := take(nil, false, dead1, absent2)
+	if got, want := status.Initial(none), "Initial default route uplinks: none can be used now"; got != want {
+		t.Errorf("initial line %q, want %q", got, want)
+	}
+}
+
+// An uplink that a new configuration brings or takes away is no change of a line.
+func TestOtherUplinksAreNoChange(t *testing.T) {
+	one, both := take(nil, false, well1), take(nil, false, well1, well2)
+	if changes := append(status.Changes(one, both), status.Changes(both, one)...); len(changes) != 0 {
+		t.Errorf("changes %+v, want none", changes)
+	}
+	if changes := status.Changes(nil, both); len(changes) != 0 {
+		t.Errorf("changes since nothing: %+v", changes)
+	}
+}
+
+func TestWeightAndWords(t *testing.T) {
+	s := take(nil, false, well1, absent2)
+	if s.Uplinks[0].Weight != 2 || s.Uplinks[1].Weight != 0 || s.Uplinks[1].Routing {
+		t.Errorf("weights %d and %d, want 2 and 0", s.Uplinks[0].Weight, s.Uplinks[1].Weight)
+	}
+	if cmp.Equal(s, take(nil, true, well1, absent2), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })) {
+		t.Error("a kept selection makes no difference in the snapshot")
+	}
+}
