@@ -55,8 +55,8 @@ func many(n int) *config.Config {
 
 func highMarks() *config.Config {
 	cfg := numbered([]string{"eth0"}, nil, static("eth1", "203.0.113.2", "A"), static("eth2", "198.51.100.2", "B"))
-	cfg.Numbers.BaseMark, cfg.Numbers.Mask = 0x7f000000, 0x7f800000
-	cfg.Uplinks[0].Mark, cfg.Uplinks[1].Mark = 0x7f000000, 0x7f800000
+	cfg.Numbers.BaseMark, cfg.Numbers.Mask = 0xfffffffe, 0xffffffff
+	cfg.Uplinks[0].Mark, cfg.Uplinks[1].Mark = 0xfffffffe, 0xffffffff
 	return cfg
 }
 
@@ -75,9 +75,17 @@ var goldens = map[string]func() *config.Config{
 	"dmzs": func() *config.Config {
 		return numbered([]string{"lan"}, []string{"dmz0", "dmz1"}, static("wan", "203.0.113.2", "wan"))
 	},
-	"uplinks-64":  func() *config.Config { return many(64) },
-	"names":       func() *config.Config { return numbered([]string{`l"a\n`, "-lan"}, []string{"#dmz"}, odd()...) },
-	"marks-high":  highMarks,
+	"uplinks-64": func() *config.Config { return many(64) },
+	"names":      func() *config.Config { return numbered([]string{`l"a\n`, "-lan"}, []string{"#dmz"}, odd()...) },
+	"marks-high": highMarks,
+	"marks-wide": func() *config.Config {
+		cfg := many(3)
+		cfg.Numbers.BaseMark, cfg.Numbers.Mask = 0x12300, 0x1ffff
+		for i := range cfg.Uplinks {
+			cfg.Uplinks[i].Mark = 0x12300 + uint32(i)
+		}
+		return cfg
+	},
 	"description": func() *config.Config { return numbered([]string{"eth0"}, nil, hostile()...) },
 	"no-inside":   func() *config.Config { return numbered(nil, nil, static("eth1", "203.0.113.2", "Fibre")) },
 }
