@@ -1,0 +1,20 @@
+package kernel
+
+import (
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"ftr/internal/routing"
+)
+
+// DuplicateRule adds a rule without asking the kernel whether it is there already.
+func DuplicateRule(k *Kernel, r routing.Rule) error {
+	b, err := encodeRule(r)
+	if err != nil {
+		return err
+	}
+	return k.change(unix.RTM_NEWRULE, netlink.Create, b)
+}
+
+// SetWatchBuffer makes the buffer of later calls of Watch small.
+func SetWatchBuffer(k *Kernel, size int) { k.watchBuffer = size }
