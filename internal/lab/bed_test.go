@@ -1,0 +1,248 @@
+package lab_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"ftr/internal/lab"
+	"ftr/internal/netns"
+)
+
+func TestMain(m *testing.M) { os.Exit(netns.Private(m.Run)) }
+
+// newLab builds a lab whose router is set up by hand: the state that the program would make, in
+// ip(8) and iptables-restore(8) words.
+func newLab(t *testing.T, options lab.Options) *lab.Lab {
+	t.Helper()
+	l, err := lab.New(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("close the lab: %v", err)
+		}
+	})
+	return l
+}
+
+func routeByHand(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	n := len(l.Plan.Lines)
+	mangle, nat, ways := "*mangle\n", "*nat\n", ""
+	mangle += "-A PREROUTING -i lan0 -j CONNMARK --restore-mark\n-A PREROUTING -i dmz0 -j CONNMARK --restore-mark\n"
+	var commands []string
+	for i, line := range l.Plan.Lines {
+		commands = append(commands,
+			fmt.Sprintf("route add default via %s dev %s table %d", line.Gateway, line.Interface, 1+i),
+			fmt.Sprintf("rule add from %s lookup %d priority %d", line.Address, 1+i, 20000+i),
+			fmt.Sprintf("rule add fwmark %d lookup %d priority %d", 1+i, 1+i, 20000+n+i))
+		ways += fmt.Sprintf(" nexthop via %s dev %s weight %d", line.Gateway, line.Interface, max(1, line.Weight))
+		mangle += fmt.Sprintf("-A PREROUTING -i %s -m conntrack --ctstate NEW -j CONNMARK --set-mark %d\n", line.Interface, 1+i)
+		mangle += fmt.Sprintf("-A POSTROUTING -o %s -m conntrack --ctstate NEW -j CONNMARK --set-mark %d\n", line.Interface, 1+i)
+		nat += fmt.Sprintf("-A PREROUTING -i %s -p tcp --dport 80 -j DNAT --to-destination 192.168.2.2\n", line.Interface)
+		nat += fmt.Sprintf("-A POSTROUTING -o %s -j SNAT --to-source %s\n", line.Interface, line.Address)
+	}
+	commands = append(commands, fmt.Sprintf("route add default table %d%s", 1+n, ways),
+		fmt.Sprintf("rule add lookup main suppress_prefixlength 0 priority %d", 19999),
+		fmt.Sprintf("rule add lookup %d priority %d", 1+n, 20000+2*n))
+	for _, key := range []string{"net/ipv4/ip_forward", "net/ipv4/fib_multipath_hash_policy"} {
+		if err := l.Router.Sysctl(key, "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Router.Batch(commands...); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Router.Input(mangle+"COMMIT\n"+nat+"COMMIT\n", "iptables-restore"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func lines(rates ...lab.Rate) []lab.Line {
+	var list []lab.Line
+	for i, r := range rates {
+		list = append(list, lab.Line{Rate: r * lab.Mbit, Weight: i + 1})
+	}
+	return list
+}
+
+// downloadOn opens downloads until one runs on the wanted line.
+func downloadOn(t *testing.T, l *lab.Lab, line int, rate int64) *lab.Download {
+	t.Helper()
+	for range 50 {
+		d, err := l.StartDownload(t.Context(), l.Plan.Servers[0], 0, rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Line == line {
+			t.Cleanup(d.Stop)
+			return d
+		}
+		d.Stop()
+	}
+	t.Fatalf("none of 50 downloads ran on line %d", line+1)
+	return nil
+}
+
+func TestRatesAndShares(t *testing.T) {
+	l := newLab(t, lab.Options{Lines: lines(10, 20, 30)})
+	routeByHand(t, l)
+
+	attempts := l.Spread(t.Context(), l.Plan.Servers[0], 1000, 5*time.Second)
+	if n := attempts.Failed(); n > 0 {
+		t.Fatalf("%d of 1000 connections failed", n)
+	}
+	for i, share := range attempts.Shares(3) {
+		if want := float64(i+1) / 6; math.Abs(share-want) > 0.05 {
+			t.Errorf("line %d carried %.3f of the connections, want %.3f", i+1, share, want)
+		}
+	}
+
+	for i, line := range l.Plan.Lines {
+		d := downloadOn(t, l, i, 0)
+		if _, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		speeds, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Stop()
+		if ratio := speeds[0] / line.Rate.Payload(); ratio < 0.95 || ratio > 1.05 {
+			t.Errorf("line %d of %s: %.2f Mbit/s of payload, %.3f of what it can carry", i+1, line.Rate, speeds[0], ratio)
+		}
+	}
+
+	if err := l.Slow(2, 5*lab.Mbit); err != nil {
+		t.Fatal(err)
+	}
+	d := downloadOn(t, l, 2, 0)
+	if _, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	speeds, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second)
+	if err != nil || speeds[0] > 1.05*5 || speeds[0] < 0.9*5 {
+		t.Errorf("slowed to 5 Mbit/s: %.2f Mbit/s, %v", speeds[0], err)
+	}
+}
+
+func TestCutLoseRestore(t *testing.T) {
+	l := newLab(t, lab.Options{Lines: lines(0, 0)})
+	routeByHand(t, l)
+	echo(t, l)
+	through := func(line int) int { return echoes(t, l, line, l.Plan.Targets[0], 20) }
+	check := func(what string, want [2]int) {
+		t.Helper()
+		// A wire that was just plugged in needs a moment.
+		err := l.WaitFor(t.Context(), fmt.Sprintf("%v of 20 datagrams answered on lines 1 and 2", want), 5*time.Second, func() (bool, error) {
+			return [2]int{through(0), through(1)} == want, nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("at first", [2]int{20, 20})
+	do(l.Cut(0))
+	check("line 1 cut", [2]int{0, 20})
+	// Silent: the carrier is there and the gateway answers.
+	if n := echoes(t, l, 0, l.Plan.Lines[0].Gateway, 20); n != 20 {
+		t.Errorf("line 1 cut: its gateway answered %d of 20 datagrams", n)
+	}
+	do(l.Restore(0))
+	check("line 1 restored", [2]int{20, 20})
+	do(l.CutCarrier(1))
+	out, err := l.Router.Output("ip", "link", "show", "dev", "wan2")
+	if err != nil || !strings.Contains(out, "NO-CARRIER") {
+		t.Errorf("line 2 unplugged: %s, %v", out, err)
+	}
+	do(l.Restore(1))
+	check("line 2 restored", [2]int{20, 20})
+	for _, direction := range []lab.Direction{lab.Up, lab.Down} {
+		do(l.Lose(0, 100, direction))
+		check(fmt.Sprintf("line 1 loses all packets in direction %d", direction), [2]int{0, 20})
+	}
+	do(l.Restore(0))
+	do(l.Lose(0, 50, lab.Both))
+	received := echoes(t, l, 0, l.Plan.Targets[0], 400)
+	// 50 % each way leave 25 % of the echoes: 100 of 400, standard deviation 8.7.
+	if received < 60 || received > 140 {
+		t.Errorf("50 %% loss both ways: %d of 400 echoes came back, want about 100", received)
+	}
+	if err := l.Cut(2); err == nil || !strings.Contains(err.Error(), "line 3: there are lines 1 to 2") {
+		t.Errorf("cut of a line that does not exist: %v", err)
+	}
+}
+
+func TestIncoming(t *testing.T) {
+	l := newLab(t, lab.Options{Lines: []lab.Line{{}, {SharedGateway: true}, {SharedGateway: true}}})
+	routeByHand(t, l)
+	for i := range l.Plan.Lines {
+		for _, dmz := range []bool{false, true} {
+			if n, err := l.Incoming(t.Context(), i, 20, dmz, 2*time.Second); n != 20 {
+				t.Errorf("line %d, DMZ %v: %d of 20 answered: %v", i+1, dmz, n, err)
+			}
+		}
+		if n, err := l.Foreign(i); n != 0 || err != nil {
+			t.Errorf("provider %d dropped %d packets of others' addresses, %v", i+1, n, err)
+		}
+	}
+	// The bed must see a router that answers through the wrong line.
+	if err := l.Router.Batch("rule del priority 20001", "rule add from "+l.Plan.Lines[1].Address.String()+" lookup 1 priority 20001"); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := l.Incoming(t.Context(), 1, 2, false, 300*time.Millisecond); n != 0 {
+		t.Errorf("%d of 2 connections were answered through the wrong line", n)
+	}
+	if n, err := l.Foreign(0); n == 0 || err != nil {
+		t.Errorf("provider 1 dropped %d packets of line 2's address, %v", n, err)
+	}
+}
+
+// Two labs stand at once in one process, and what happens in one is not seen in the other.
+func TestTwoLabs(t *testing.T) {
+	a := newLab(t, lab.Options{Name: "a-", Lines: lines(0, 0)})
+	b := newLab(t, lab.Options{Name: "b-", Lines: lines(0, 0)})
+	routeByHand(t, a)
+	routeByHand(t, b)
+	if err := a.Cut(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Cut(1); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.Spread(t.Context(), a.Plan.Servers[0], 10, 300*time.Millisecond).Failed(); n != 10 {
+		t.Errorf("all lines of lab a are cut, but only %d of 10 connections failed", n)
+	}
+	if n := b.Spread(t.Context(), b.Plan.Servers[0], 10, 5*time.Second).Failed(); n != 0 {
+		t.Errorf("in lab b %d of 10 connections failed", n)
+	}
+}
+
+func TestKnockSeesTheOutage(t *testing.T) {
+	l := newLab(t, lab.Options{Lines: lines(0, 0)})
+	routeByHand(t, l)
+	got := knock(t, l, 1500*time.Millisecond, func(at time.Duration) error {
+		switch at {
+		case 500 * time.Millisecond:
+			return l.Cut(0)
+		case time.Second:
+			return l.Restore(0)
+		}
+		return nil
+	})
+	outage := got.attempts.Outage(got.start.Add(500 * time.Millisecond))
+	if got.attempts.Failed() == 0 || outage < 200*time.Millisecond || outage > 700*time.Millisecond {
+		t.Errorf("line cut for 0.5 s: %d of %d connections failed, over %s", got.attempts.Failed(), len(got.attempts), outage)
+	}
+}
