@@ -31,7 +31,7 @@ func generateConfigCommand(f *flags) *cobra.Command {
 		if err := writeNew(f.config, text); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%sWrote %s. Edit it, then run: ftr --config=%s check\n", found, f.config, f.config)
+		fmt.Fprintf(cmd.OutOrStdout(), "%sWrote %s. Edit it, then run: %s\n", found, f.config, calling(f.config, "check"))
 		return nil
 	})
 	c.Long = `generate_config writes a commented configuration to the path that --config names. It never overwrites a

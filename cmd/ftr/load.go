@@ -34,7 +34,7 @@ func readConfig(path string) (source, error) {
 	if err != nil {
 		err = fmt.Errorf("read configuration: %w", err)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w; write one with: ftr --config=%s generate_config", err, path)
+			err = fmt.Errorf("%w; write one with: %s", err, calling(path, "generate_config"))
 		}
 		return source{}, &exitError{exitConfig, err}
 	}
@@ -51,6 +51,14 @@ func readConfig(path string) (source, error) {
 		return source{}, &exitError{exitConfig, fmt.Errorf("read configuration: %w", err)}
 	}
 	return source{path, data, info.Mode()}, nil
+}
+
+// calling returns the command line for an action with a configuration file.
+func calling(path, name string) string {
+	if path == config.DefaultPath {
+		return "ftr " + name
+	}
+	return "ftr --config=" + path + " " + name
 }
 
 // parse parses the file and adds what only the file system tells.
@@ -84,7 +92,7 @@ func (f *flags) load(w io.Writer) (*config.Config, error) {
 // show prints problems with their lines in the file.
 func show(w io.Writer, problems []config.Problem) {
 	for _, p := range problems {
-		fmt.Fprintf(w, "%s: %s\n", p.Severity, p.Render())
+		fmt.Fprintln(w, p.Render())
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -21,7 +20,6 @@ import (
 	"ftr/internal/logging"
 	"ftr/internal/notify"
 	"ftr/internal/probe"
-	"ftr/internal/routing"
 )
 
 func monitorCommand(f *flags) *cobra.Command {
@@ -66,7 +64,7 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 		return err
 	}
 	defer k.Close()
-	store, err := kernel.OpenSysctlStore(cfg.Paths.State)
+	remember, err := sysctlMemory(cfg.Paths.State, logger)
 	if err != nil {
 		return err
 	}
@@ -77,7 +75,7 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 	opts := daemon.Options{
 		Config: cfg, Kernel: k, Prober: prober, Logger: logger,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Remember: store.Remember,
+		Remember: remember,
 		Ready:    func() { tellSystemd(logger, sddaemon.SdNotifyReady) },
 	}
 	if cfg.Email.Enabled {
@@ -96,6 +94,21 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 		return nil
 	}
 	return err
+}
+
+// sysctlMemory returns what keeps the old values of sysctls in the state directory, which it makes if
+// it is missing. Without one the program goes on: only cleanup misses the values.
+func sysctlMemory(dir string, logger *slog.Logger) (func(key, old string) error, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		logger.Warn("going on without the state directory: unsent mail is lost at the end, and cleanup cannot put sysctls back; choose another with --state-dir",
+			"error", err)
+		return nil, nil
+	}
+	store, err := kernel.OpenSysctlStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	return store.Remember, nil
 }
 
 // openLog returns the logger and what closes it. Without its file the program goes on: the lines are

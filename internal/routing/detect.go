@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"fmt"
 	"slices"
 
 	"ftr/internal/config"
@@ -47,7 +46,7 @@ func uplinkOn(obs *Observation, link Link) (config.Found, bool) {
 	case routed && dynamic(link, addrs[0].String()):
 		found.Type, found.Guess = config.DHCP, "it has a default route, and its address has a lifetime as DHCP gives it"
 	case routed:
-		found.Type, found.Guess = config.Static, fmt.Sprintf("it has the default route %q", route.String())
+		found.Type, found.Guess = config.Static, "it has a default route, and nothing tells of DHCP"
 	default:
 		return config.Found{}, false
 	}
