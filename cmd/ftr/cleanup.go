@@ -39,7 +39,9 @@ func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
 	}
 	defer k.Close()
 	store, err := kernel.OpenSysctlStore(cfg.Paths.State)
-	if err != nil {
+	if errors.Is(err, kernel.ErrCorrupt) {
+		fmt.Fprintf(w, "# %v\n", err)
+	} else if err != nil {
 		return err
 	}
 	saved := store.Saved()

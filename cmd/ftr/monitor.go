@@ -64,10 +64,6 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 		return err
 	}
 	defer k.Close()
-	remember, err := sysctlMemory(cfg.Paths.State, logger)
-	if err != nil {
-		return err
-	}
 	prober := probe.NewICMP()
 	defer prober.Close()
 
@@ -75,7 +71,7 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 	opts := daemon.Options{
 		Config: cfg, Kernel: k, Prober: prober, Logger: logger,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Remember: remember,
+		Remember: sysctlMemory(cfg.Paths.State, logger),
 		Ready:    func() { tellSystemd(logger, sddaemon.SdNotifyReady) },
 	}
 	if cfg.Email.Enabled {
@@ -98,17 +94,20 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 
 // sysctlMemory returns what keeps the old values of sysctls in the state directory, which it makes if
 // it is missing. Without one the program goes on: only cleanup misses the values.
-func sysctlMemory(dir string, logger *slog.Logger) (func(key, old string) error, error) {
+func sysctlMemory(dir string, logger *slog.Logger) func(key, old string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		logger.Warn("going on without the state directory: unsent mail is lost at the end, and cleanup cannot put sysctls back; choose another with --state-dir",
 			"error", err)
-		return nil, nil
+		return nil
 	}
 	store, err := kernel.OpenSysctlStore(dir)
 	if err != nil {
-		return nil, err
+		logger.Warn("cleanup will not put all sysctls back", "error", err)
 	}
-	return store.Remember, nil
+	if store == nil {
+		return nil
+	}
+	return store.Remember
 }
 
 // openLog returns the logger and what closes it. Without its file the program goes on: the lines are
