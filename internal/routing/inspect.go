@@ -43,11 +43,12 @@ func Inspect(cfg *config.Config, obs *Observation) []Warning {
 
 func missingSysctls(obs *Observation) []Warning {
 	var ws []Warning
-	if _, ok := obs.Have.sysctl(sysctlForward); !ok {
+	values := obs.Have.sysctls()
+	if _, ok := values[sysctlForward]; !ok {
 		ws = append(ws, Warning{Code: "no-forwarding", Subject: sysctlForward, Error: true,
 			Text: "does not exist: this kernel does not route IPv4", Cure: "check that /proc/sys is mounted"})
 	}
-	if _, ok := obs.Have.sysctl(sysctlHashPolicy); !ok {
+	if _, ok := values[sysctlHashPolicy]; !ok {
 		ws = append(ws, Warning{Code: "no-multipath", Subject: sysctlHashPolicy,
 			Text: "does not exist: connections between two hosts all take one line",
 			Cure: "use a kernel of 4.12 or later with CONFIG_IP_ROUTE_MULTIPATH"})
@@ -58,13 +59,14 @@ func missingSysctls(obs *Observation) []Warning {
 // interfaces warns of uplinks that cannot carry now and of inside interfaces that are not there.
 func interfaces(cfg *config.Config, obs *Observation) []Warning {
 	var ws []Warning
+	values := obs.Have.sysctls()
 	for _, p := range Resolve(cfg, obs) {
 		u := cfg.Uplinks[p.Uplink]
 		if p.Problem != "" {
 			ws = append(ws, Warning{Code: UplinkUnusable, Subject: "uplink " + u.Name + " (" + u.Interface + ")",
 				Text: p.Problem, Cure: unusableCure(u, p)})
 		}
-		if v, ok := obs.Have.sysctl(rpFilter(u.Interface)); ok && v == "1" {
+		if values[rpFilter(u.Interface)] == "1" {
 			ws = append(ws, Warning{Code: "rp-filter-strict", Subject: "uplink " + u.Name + " (" + u.Interface + ")",
 				Text: "rp_filter is 1 (strict), which drops replies that arrive on this line",
 				Cure: "monitor sets it to 2 (loose); see that no other program sets it back"})
@@ -132,36 +134,37 @@ func foreignRules(cfg *config.Config, obs *Observation) []Warning {
 		case r.Table >= n.BaseTable && r.Table <= n.DefaultTable:
 			ws = append(ws, Warning{Code: "table-taken", Subject: subject, Text: fmt.Sprintf(
 				"leads to table %d, which belongs to this configuration", r.Table),
-				Cure: "change base_table or that rule"})
-		case catchesAll(r) && r.Priority < first && r.Table < kernelTables:
+				Cure: "that is fine if it is meant to use that uplink; if not, change base_table or that rule"})
+		case catchesAll(r) && r.Priority < first && !kernelsOwn(r.Table):
 			ws = append(ws, Warning{Code: "rule-before", Subject: subject, Text: fmt.Sprintf(
-				"sends everything to table %d before our rules are asked", r.Table),
-				Cure: "if that table has a default route, remove the rule or give it a higher priority number"})
+				"asks table %d for every packet before our rules are asked", r.Table),
+				Cure: fmt.Sprintf("if that table has a default route, no uplink is used: look with: ip route show table %d", r.Table)})
 		}
 	}
 	return ws
 }
-
-// kernelTables is the first of the tables that the kernel's own rules lead to: default, main, local.
-const kernelTables = 253
 
 // catchesAll tells whether a rule applies to every packet and every route of its table counts.
 func catchesAll(r Rule) bool {
 	return !r.Other && !r.From.IsValid() && r.Mask == 0 && r.SuppressPrefixLength == NoSuppress
 }
 
-// foreignRoutes warns of routes of others in the tables that we fill.
+// foreignRoutes warns of routes of others in the tables that we fill. One that has the very place of a
+// route of ours keeps it from being written.
 func foreignRoutes(cfg *config.Config, obs *Observation) []Warning {
-	n := cfg.Numbers
 	var ws []Warning
+	s := newScene(cfg, obs.Have)
 	for _, r := range obs.Have.Routes {
-		inside := r.Table >= n.BaseTable && r.Table <= n.DefaultTable
-		adoptable := r.IsDefault() && slices.Contains(manual, r.Protocol)
-		if inside && r.Protocol != RouteProtocol && !adoptable {
-			ws = append(ws, Warning{Code: "table-taken", Subject: fmt.Sprintf("table %d", r.Table),
-				Text: fmt.Sprintf("holds the route %q, which is not ours", r.String()),
-				Cure: "change base_table, or remove the route if nothing needs it"})
+		if !s.tables[r.Table] || s.owns(r) {
+			continue
 		}
+		w := Warning{Code: "table-taken", Subject: fmt.Sprintf("table %d", r.Table),
+			Text: fmt.Sprintf("holds the route %q, which is not ours", r.String()),
+			Cure: "change base_table, or remove the route if nothing needs it"}
+		if r.IsDefault() && r.Metric == firstMetric {
+			w.Error, w.Text = true, w.Text+" and stands where ours belongs"
+		}
+		ws = append(ws, w)
 	}
 	return ws
 }

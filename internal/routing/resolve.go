@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -102,6 +103,9 @@ func candidates(f config.Family, link Link) []netip.Addr {
 // gateway returns the next hop, or why there is none. An invalid address without a reason means that
 // the link needs none.
 func gateway(u config.Uplink, f config.Family, link Link, src netip.Addr, obs *Observation) (netip.Addr, string) {
+	if u.Gateway.IsValid() && u.Gateway == src {
+		return netip.Addr{}, fmt.Sprintf("gateway %s is the interface's own address", src)
+	}
 	if u.Gateway.IsValid() {
 		return u.Gateway, ""
 	}
@@ -139,7 +143,7 @@ func knownGateways(u config.Uplink, f config.Family, src netip.Addr, obs *Observ
 		}
 	}
 	defaults := slices.Clone(obs.Defaults)
-	slices.SortStableFunc(defaults, func(a, b Route) int { return int(int64(a.Metric) - int64(b.Metric)) })
+	slices.SortStableFunc(defaults, func(a, b Route) int { return cmp.Compare(a.Metric, b.Metric) })
 	for _, r := range defaults {
 		for _, h := range r.NextHops {
 			if h.Interface == u.Interface {
@@ -150,7 +154,7 @@ func knownGateways(u config.Uplink, f config.Family, src netip.Addr, obs *Observ
 	add(obs.Leases[u.Interface])
 	for _, r := range obs.Have.Routes {
 		own := r.Protocol == RouteProtocol && r.Table == u.Table && r.Family == f && r.IsDefault() && r.Source == src
-		if own && len(r.NextHops) == 1 && len(known) == 0 {
+		if own && len(r.NextHops) == 1 && r.NextHops[0].Interface == u.Interface && len(known) == 0 {
 			add(r.NextHops[0].Gateway)
 		}
 	}

@@ -51,7 +51,7 @@ func Select(cfg *config.Config, f config.Family, paths []Path, states []health.S
 			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
 		}
 	}
-	if len(selection.Members) == 0 && previous != nil {
+	if len(selection.Members) == 0 && previous != nil && len(previous.Members) > 0 {
 		kept := *previous
 		kept.Kept = true
 		return kept
@@ -66,17 +66,19 @@ func carries(p Path, state health.State, previous *Selection) bool {
 	case state == health.Up:
 		return true
 	default:
-		return previous == nil || previous.Has(p.Uplink)
+		return previous == nil || len(previous.Members) == 0 || previous.Has(p.Uplink)
 	}
 }
 
 // Adopt reads the selection that a previous run, or the original program, left in the kernel; nil if
-// there is none of the configured uplinks in it.
+// there is none of the configured uplinks in it. A route with a source is no selection: it is that of
+// one line, from a time when the list was longer and this table was the line's.
 func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 	selection := Selection{Family: f}
 	for _, u := range cfg.Uplinks {
 		if u.Grouped && slices.ContainsFunc(have.Routes, func(r Route) bool {
-			return r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && leadsTo(r, u.Interface)
+			return r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() &&
+				!r.Source.IsValid() && leadsTo(r, u.Interface)
 		}) {
 			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
 		}

@@ -51,12 +51,10 @@ func ipCommand(f config.Family) string {
 	return "ip "
 }
 
-// String returns the route in the words of ip-route(8).
+// String returns the route in the words of ip-route(8); " ..." follows where it has more (Other).
 func (r Route) String() string {
 	var b strings.Builder
-	if r.Type == Unreachable {
-		b.WriteString("unreachable ")
-	}
+	b.WriteString(r.Type.words())
 	if r.IsDefault() {
 		b.WriteString("default")
 	} else {
@@ -80,7 +78,26 @@ func (r Route) String() string {
 			fmt.Fprintf(&b, " nexthop%s weight %d", h.words(), h.Weight)
 		}
 	}
+	b.WriteString(more(r.Other))
 	return b.String()
+}
+
+// words are those of ip-route(8) before the destination, with the number of a type that has no use here.
+func (t RouteType) words() string {
+	switch t {
+	case Unicast:
+		return ""
+	case 6:
+		return "blackhole "
+	case Unreachable:
+		return "unreachable "
+	case 8:
+		return "prohibit "
+	case 9:
+		return "throw "
+	default:
+		return fmt.Sprintf("type %d ", t)
+	}
 }
 
 func (h NextHop) words() string {
@@ -95,7 +112,7 @@ func (h NextHop) words() string {
 	return b.String()
 }
 
-// String returns the rule in the words of ip-rule(8).
+// String returns the rule in the words of ip-rule(8); " ..." follows where it has more (Other).
 func (r Rule) String() string {
 	var b strings.Builder
 	if r.From.IsValid() {
@@ -118,5 +135,14 @@ func (r Rule) String() string {
 	if r.Protocol != 0 {
 		fmt.Fprintf(&b, " protocol %d", r.Protocol)
 	}
+	b.WriteString(more(r.Other))
 	return b.String()
+}
+
+// more ends the text of a rule or route of somebody else that says less than there is.
+func more(other bool) string {
+	if other {
+		return " ..."
+	}
+	return ""
 }

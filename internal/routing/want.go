@@ -63,7 +63,7 @@ func Want(cfg *config.Config, obs *Observation, paths []Path, selections []Selec
 	}
 	for _, s := range selections {
 		want.Routes = append(want.Routes, defaultRoutes(cfg, obs, paths, s)...)
-		want.Rules = append(want.Rules, rules(cfg, paths, s.Family)...)
+		want.Rules = append(want.Rules, rules(cfg, obs, paths, s.Family)...)
 	}
 	want.Sysctls = sysctls(cfg, obs)
 	return want
@@ -95,9 +95,7 @@ func defaultRoutes(cfg *config.Config, obs *Observation, paths []Path, s Selecti
 		}
 	}
 	if len(hops) == 0 {
-		return slices.DeleteFunc(slices.Clone(obs.Have.Routes), func(r Route) bool {
-			return r.Family != s.Family || r.Table != cfg.Numbers.DefaultTable
-		})
+		return keptDefaults(cfg, obs, s.Family)
 	}
 	if len(hops) == 1 {
 		hops[0].Weight = 1
@@ -111,12 +109,25 @@ func defaultRoutes(cfg *config.Config, obs *Observation, paths []Path, s Selecti
 	return []Route{first, spare}
 }
 
+// keptDefaults are those of the default routes that are there which we could have made, one a place.
+func keptDefaults(cfg *config.Config, obs *Observation, f config.Family) []Route {
+	var kept []Route
+	for _, r := range obs.Have.Routes {
+		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && r.Type == Unicast && !r.Other &&
+			r.Metric <= spareMetric && (r.Protocol == RouteProtocol || adoptableRoute(r)) &&
+			!slices.ContainsFunc(kept, func(k Route) bool { return k.Metric == r.Metric }) {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
 func nextHop(p Path, weight int) NextHop {
 	return NextHop{Interface: p.Interface, Gateway: p.Gateway, OnLink: p.OnLink, Weight: weight}
 }
 
 // rules are the entries of the RPDB, in the order in which the kernel asks them.
-func rules(cfg *config.Config, paths []Path, f config.Family) []Rule {
+func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) []Rule {
 	n := cfg.Numbers
 	var rules []Rule
 	add := func(r Rule) {
@@ -128,11 +139,16 @@ func rules(cfg *config.Config, paths []Path, f config.Family) []Rule {
 		// own default route, which a DHCP client may have put there, is passed over.
 		add(Rule{Priority: n.SuppressPriority, Table: mainTable, SuppressPrefixLength: 0})
 	}
+	taken := sources(paths)
 	for _, p := range paths {
-		if p.Family == f && p.Source.IsValid() {
-			// The router's own packets whose source was chosen already: bound sockets, probes, replies.
-			u := cfg.Uplinks[p.Uplink]
-			add(Rule{Priority: u.AddressPriority, From: host(p.Source), Table: u.Table, SuppressPrefixLength: NoSuppress})
+		if p.Family != f || !p.Source.IsValid() {
+			continue
+		}
+		// The router's own packets whose source was chosen already: bound sockets, probes, replies. The
+		// line's other addresses too: the kernel may choose one of them, and clients may have asked it.
+		u := cfg.Uplinks[p.Uplink]
+		for _, a := range append([]netip.Addr{p.Source}, others(obs, p, taken)...) {
+			add(Rule{Priority: u.AddressPriority, From: host(a), Table: u.Table, SuppressPrefixLength: NoSuppress})
 		}
 	}
 	for _, u := range cfg.Uplinks {
@@ -142,6 +158,25 @@ func rules(cfg *config.Config, paths []Path, f config.Family) []Rule {
 	// New connections, to be spread.
 	add(Rule{Priority: n.DefaultPriority, Table: n.DefaultTable, SuppressPrefixLength: NoSuppress})
 	return rules
+}
+
+// sources returns the own addresses of all paths.
+func sources(paths []Path) map[netip.Addr]bool {
+	taken := make(map[netip.Addr]bool, len(paths))
+	for _, p := range paths {
+		taken[p.Source] = true
+	}
+	return taken
+}
+
+// others returns the addresses of the path's interface that no line uses yet, and notes them as taken.
+func others(obs *Observation, p Path, taken map[netip.Addr]bool) []netip.Addr {
+	link, _ := obs.Link(p.Interface)
+	free := slices.DeleteFunc(candidates(p.Family, link), func(a netip.Addr) bool { return taken[a] })
+	for _, a := range free {
+		taken[a] = true
+	}
+	return free
 }
 
 func everywhere(f config.Family) netip.Prefix {
@@ -182,19 +217,21 @@ func sysctls(cfg *config.Config, obs *Observation) []Sysctl {
 	for _, u := range cfg.Uplinks {
 		keys = append(keys, rpFilter(u.Interface), ignoreLinkDown(u.Interface))
 	}
+	have := obs.Have.sysctls()
 	var all []Sysctl
 	for _, key := range keys {
-		if _, exists := obs.Have.sysctl(key); exists {
+		if _, exists := have[key]; exists {
 			all = append(all, Sysctl{key, ourValue(key)})
 		}
 	}
 	return all
 }
 
-func (s State) sysctl(key string) (string, bool) {
-	i := slices.IndexFunc(s.Sysctls, func(c Sysctl) bool { return c.Key == key })
-	if i < 0 {
-		return "", false
+// sysctls returns the values by key.
+func (s State) sysctls() map[string]string {
+	values := make(map[string]string, len(s.Sysctls))
+	for _, c := range s.Sysctls {
+		values[c.Key] = c.Value
 	}
-	return s.Sysctls[i].Value, true
+	return values
 }
