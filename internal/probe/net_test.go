@@ -1,0 +1,166 @@
+package probe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"ftr/internal/netns"
+	"ftr/internal/probe"
+)
+
+// roleEnv makes the test binary probe the loopback as somebody with few rights.
+const roleEnv = "FTR_PROBE_TEST_ROLE"
+
+// The router is the process's own namespace; each provider is another one. Lines are veth pairs with
+// addresses 10.N.0.2 and fd00:N::2 at our end, .1 at the provider's. No default route is in main: only
+// the rules from our addresses lead anywhere.
+func TestMain(m *testing.M) {
+	if os.Getenv(roleEnv) != "" {
+		os.Exit(m.Run()) // in the namespaces of the test that started it
+	}
+	os.Exit(netns.Private(func() int {
+		code := m.Run()
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	}))
+}
+
+var (
+	target4 = netip.MustParseAddr("198.51.100.1")
+	target6 = netip.MustParseAddr("2001:db8:ff::1")
+)
+
+// family is what differs between the address families in these tests.
+type family struct {
+	name   string
+	target netip.Addr
+	format string // of our address on line N
+	icmp   string // nft's name of the protocol
+}
+
+var families = []family{
+	{"IPv4", target4, "10.%d.0.2", "icmp"},
+	{"IPv6", target6, "fd00:%d::2", "icmpv6"},
+}
+
+func (f family) source(n int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf(f.format, n)) }
+
+// provider makes a namespace that holds the targets.
+func provider(t *testing.T, name string) *netns.NS {
+	t.Helper()
+	ns, err := netns.New(name)
+	check(t, err)
+	t.Cleanup(func() { check(t, ns.Close()) })
+	check(t, ns.Batch("addr add 198.51.100.1/32 dev lo", "addr add 2001:db8:ff::1/128 dev lo nodad"))
+	return ns
+}
+
+// device returns the name of our end of line n.
+func device(n int) string { return fmt.Sprintf("eth%d", n) }
+
+// connect makes line n to a provider.
+func connect(t *testing.T, n int, ns *netns.NS) {
+	t.Helper()
+	plug(t, n, ns)
+	t.Cleanup(func() { check(t, netns.Run("ip", "link", "del", device(n))) })
+	check(t, rules(n, "add"))
+	t.Cleanup(func() { check(t, rules(n, "del")) })
+}
+
+// rules adds or deletes the rules from our addresses of line n.
+func rules(n int, verb string) error {
+	table := fmt.Sprint(1000 + n)
+	return errors.Join(
+		netns.Run("ip", "rule", verb, "from", fmt.Sprintf("10.%d.0.2", n), "lookup", table),
+		netns.Run("ip", "-6", "rule", verb, "from", fmt.Sprintf("fd00:%d::2", n), "lookup", table))
+}
+
+// plug makes the interfaces, addresses and routes of line n.
+func plug(t *testing.T, n int, ns *netns.NS) {
+	t.Helper()
+	check(t, netns.Run("ip", "link", "add", device(n), "type", "veth", "peer", "name", device(n), "netns", ns.Name))
+	check(t, ns.Batch(
+		fmt.Sprintf("addr add 10.%d.0.1/24 dev eth%d", n, n),
+		fmt.Sprintf("addr add fd00:%d::1/64 dev eth%d nodad", n, n),
+		fmt.Sprintf("link set eth%d up", n)))
+	address(t, n)
+	check(t, netns.Run("ip", "link", "set", device(n), "up"))
+	routes(t, n)
+}
+
+func address(t *testing.T, n int) {
+	t.Helper()
+	check(t, netns.Run("ip", "addr", "add", fmt.Sprintf("10.%d.0.2/24", n), "dev", device(n)))
+	check(t, netns.Run("ip", "addr", "add", fmt.Sprintf("fd00:%d::2/64", n), "dev", device(n), "nodad"))
+}
+
+// routes fills the table of line n.
+func routes(t *testing.T, n int) {
+	t.Helper()
+	table := fmt.Sprint(1000 + n)
+	check(t, netns.Run("ip", "route", "replace", "default", "via", fmt.Sprintf("10.%d.0.1", n), "dev", device(n), "table", table))
+	check(t, netns.Run("ip", "-6", "route", "replace", "default", "via", fmt.Sprintf("fd00:%d::1", n), "dev", device(n), "table", table))
+}
+
+// prober makes a prober that is closed at the end.
+func prober(t *testing.T) *probe.ICMP {
+	p := probe.NewICMP()
+	t.Cleanup(func() { check(t, p.Close()) })
+	return p
+}
+
+// ask probes with a time-out.
+func ask(p *probe.ICMP, timeout time.Duration, device string, source, target netip.Addr) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return p.Probe(ctx, device, source, target)
+}
+
+// answers probes until there is an answer, for neighbours and links that need a moment.
+func answers(t *testing.T, p *probe.ICMP, device string, source, target netip.Addr) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if _, err = ask(p, 200*time.Millisecond, device, source, target); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%v through %s from %v: %v", target, device, source, err)
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); !holds(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refused checks that a probe fails for a reason.
+func refused(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+}
