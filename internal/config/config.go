@@ -5,6 +5,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -169,16 +170,16 @@ func (s Secret) Reveal() string { return s.value }
 // IsZero tells whether there is no secret.
 func (s Secret) IsZero() bool { return s.value == "" }
 
+// Format prints the placeholder for every verb, also for those that would print the fields.
+func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
+
 // String returns a placeholder.
 func (s Secret) String() string {
 	if s.value == "" {
 		return ""
 	}
-	return "<redacted>"
+	return Redacted
 }
-
-// GoString returns the placeholder, so that %#v does not reveal the value either.
-func (s Secret) GoString() string { return s.String() }
 
 // MarshalText returns the placeholder, for JSON, YAML and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

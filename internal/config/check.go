@@ -1,0 +1,307 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxTargets is far more than anybody needs, and few enough to ask all at once.
+const maxTargets = 256
+
+// check compares the values of a file with each other. Values that were refused before are left out,
+// so that one mistake is reported once.
+func (w *walker) check(d *draft) {
+	w.checkInterfaces(d)
+	w.checkUplinks(d)
+	w.checkGroups(d)
+	w.checkDownlinks(d)
+	w.checkTests(d)
+	w.checkNumbers(d)
+	w.checkEmail(d)
+}
+
+// fail reports an error about a field.
+func fail[T any](w *walker, f *field[T], value, message, allowed string) {
+	w.report(f.at, Problem{Path: f.path, Value: value, Message: message, Allowed: allowed})
+}
+
+// warn reports a warning about a field.
+func warn[T any](w *walker, f *field[T], value, message string) {
+	w.report(f.at, Problem{Severity: Warning, Path: f.path, Value: value, Message: message})
+}
+
+// use says where a value was used first.
+func use[T any](f *field[T]) string { return fmt.Sprintf("%s (line %d)", f.path, f.at.line) }
+
+// checkInterfaces: each interface has one role.
+func (w *walker) checkInterfaces(d *draft) {
+	var all []*field[string]
+	for i := range d.uplinks.value {
+		all = append(all, &d.uplinks.value[i].iface)
+	}
+	for _, list := range []*field[[]field[string]]{&d.lan, &d.dmz} {
+		for i := range list.value {
+			all = append(all, &list.value[i])
+		}
+	}
+	first := make(map[string]*field[string], len(all))
+	for _, f := range all {
+		if !f.given() {
+			continue
+		}
+		if other, twice := first[f.value]; twice {
+			fail(w, f, show(f.value), "is used already by "+use(other), "an interface of its own")
+			continue
+		}
+		first[f.value] = f
+	}
+}
+
+// checkUplinks: addresses, gateways and names of the lines.
+func (w *walker) checkUplinks(d *draft) {
+	list := d.uplinks.value
+	if d.uplinks.given() && len(list) == 0 {
+		fail(w, &d.uplinks, "", "is empty", "a list of at least one uplink")
+	}
+	owners := make(map[netip.Addr]*field[netip.Addr], len(list))
+	named := make(map[string]*uplinkDraft, len(list))
+	for i := range list {
+		u := &list[i]
+		w.checkType(u)
+		if own := &u.address; u.isStatic() && own.given() {
+			if other, twice := owners[own.value]; twice {
+				fail(w, own, own.value.String(), "is the address of "+strings.TrimSuffix(other.path, ".ip")+" too; give one of the modems another address and network", "")
+			} else {
+				owners[own.value] = own
+			}
+		}
+		if other, twice := named[u.name()]; twice && u.name() != "" {
+			w.report(u.nameAt(), Problem{Severity: Warning, Path: u.section.path + ".description", Value: show(u.name()),
+				Message: fmt.Sprintf("is the name of %s too; messages will not tell them apart", other.section.path)})
+		}
+		named[u.name()] = u
+	}
+	w.checkGateways(list, owners)
+}
+
+// checkGateways: a gateway is another machine.
+func (w *walker) checkGateways(list []uplinkDraft, owners map[netip.Addr]*field[netip.Addr]) {
+	for i := range list {
+		g := &list[i].gateway
+		if !list[i].isStatic() || !g.given() {
+			continue
+		}
+		if own, ok := owners[g.value]; ok {
+			fail(w, g, g.value.String(), "is the router's own address, "+use(own), "the address of the provider's router")
+		}
+	}
+}
+
+func (u *uplinkDraft) isStatic() bool { return u.kind.usable() && u.kind.value == Static }
+
+// nameAt returns the place of the uplink's name.
+func (u *uplinkDraft) nameAt() position {
+	if u.description.given() {
+		return u.description.at
+	}
+	return u.iface.at
+}
+
+// checkType: ppp and dhcp lines take their addresses from elsewhere. The original ignores what the
+// file says there, so its files go on working.
+func (w *walker) checkType(u *uplinkDraft) {
+	if !u.kind.given() || u.kind.value == Static {
+		return
+	}
+	for _, f := range []*field[netip.Addr]{&u.address, &u.gateway} {
+		if f.given() {
+			warn(w, f, f.value.String(), fmt.Sprintf("is ignored: a line of type %s takes it from the interface", u.kind.value))
+		}
+	}
+}
+
+// checkGroups: somebody must carry outgoing connections.
+func (w *walker) checkGroups(d *draft) {
+	grouped, explicit, form := false, true, d.isForm2015()
+	for i := range d.uplinks.value {
+		u := &d.uplinks.value[i]
+		if u.group.state != absent && u.defaultRoute.state != absent {
+			fail(w, &u.defaultRoute, "", "is the older form of priority_group, and both are given; remove default_route", "")
+		}
+		_, has := u.groupIn(form)
+		grouped = grouped || has || !u.group.usable() || !u.defaultRoute.usable()
+		explicit = explicit && u.defaultRoute.given()
+	}
+	const nothing = "no uplink has a priority_group, so nothing would carry new outgoing connections"
+	switch {
+	case grouped || len(d.uplinks.value) == 0:
+	case explicit:
+		// Whoever says no for every line may want incoming connections only.
+		warn(w, &d.uplinks, "", nothing)
+	default:
+		fail(w, &d.uplinks, "", nothing+"; add priority_group: 1 to those that should", "")
+	}
+}
+
+func (w *walker) checkDownlinks(d *draft) {
+	if d.lan.given() && len(d.lan.value) == 0 {
+		fail(w, &d.lan, "", "is empty", "at least one interface")
+	}
+}
+
+// checkTests: enough different targets that are really elsewhere.
+func (w *walker) checkTests(d *draft) {
+	if d.targets.given() && len(d.targets.value) == 0 {
+		fail(w, &d.targets, "", "is empty", "a list of at least one address")
+		return
+	}
+	if len(d.targets.value) > maxTargets {
+		fail(w, &d.targets, "", fmt.Sprintf("has %d entries", len(d.targets.value)), fmt.Sprintf("at most %d", maxTargets))
+		return
+	}
+	w.checkTargets(d)
+	targets := len(d.distinctTargets())
+	if d.targets.given() && d.required.usable() && d.required.value > int64(targets) {
+		fail(w, &d.required, strconv.FormatInt(d.required.value, 10),
+			fmt.Sprintf("is more than the %d different targets in tests.ips, so no line could ever be up", targets), fmt.Sprintf("from 1 to %d", targets))
+	}
+}
+
+func (w *walker) checkTargets(d *draft) {
+	first := make(map[netip.Addr]*field[netip.Addr], len(d.targets.value))
+	own, gateways := d.routers()
+	for i := range d.targets.value {
+		t := &d.targets.value[i]
+		if !t.given() {
+			continue
+		}
+		other, twice := first[t.value]
+		switch {
+		case twice:
+			warn(w, t, t.value.String(), "is listed already as "+use(other)+" and counts once")
+			continue
+		case own[t.value] != "":
+			fail(w, t, t.value.String(), "is the router's own address on "+own[t.value]+" and answers always", "a host on the internet")
+		case gateways[t.value] != "":
+			warn(w, t, t.value.String(), "is the gateway of "+gateways[t.value]+", which answers also when the line behind it is dead")
+		}
+		first[t.value] = t
+	}
+}
+
+// routers returns the own addresses and the gateways of static lines, with the paths of their lines.
+func (d *draft) routers() (own, gateways map[netip.Addr]string) {
+	own, gateways = map[netip.Addr]string{}, map[netip.Addr]string{}
+	for i := range d.uplinks.value {
+		u := &d.uplinks.value[i]
+		if !u.isStatic() {
+			continue
+		}
+		if u.address.given() {
+			own[u.address.value] = u.section.path
+		}
+		if u.gateway.given() {
+			gateways[u.gateway.value] = u.section.path
+		}
+	}
+	return own, gateways
+}
+
+// checkNumbers: tables, rule priorities and marks of all uplinks stay clear of the system's.
+func (w *walker) checkNumbers(d *draft) {
+	n := int64(len(d.uplinks.value))
+	if !d.uplinks.given() || n == 0 {
+		return
+	}
+	if last := d.table.value + n; d.table.usable() && last > lastTable {
+		fail(w, &d.table, strconv.FormatInt(d.table.value, 10),
+			fmt.Sprintf("is too high: with %d uplinks the tables reach %d, and those above %d are the system's", n, last, lastTable), fmt.Sprintf("from 1 to %d", lastTable-n))
+	}
+	if d.priority.usable() {
+		w.checkPriorities(d, n)
+	}
+	if d.base.usable() {
+		w.checkMarks(d, n)
+	}
+}
+
+// lastTable is the last table that is free: 252 is the kernel's RT_TABLE_COMPAT, 253 to 255 are
+// default, main and local.
+const lastTable = 251
+
+func (w *walker) checkPriorities(d *draft, n int64) {
+	base := d.priority.value
+	first, last := base, base+2*n
+	if base <= systemMain {
+		first--
+	}
+	const highest = 1<<32 - 1
+	value := strconv.FormatInt(base, 10)
+	switch {
+	case last > highest:
+		fail(w, &d.priority, value, fmt.Sprintf("is too high: with %d uplinks the rules reach %d", n, last), fmt.Sprintf("at most %d", highest-2*n))
+	case first <= systemMain+1 && last >= systemMain:
+		fail(w, &d.priority, value,
+			fmt.Sprintf("is in the way of the system's rules 32766 and 32767: with %d uplinks ours take %d to %d", n, first, last),
+			fmt.Sprintf("from 2 to %d, or at least %d", systemMain-1-2*n, systemMain+2))
+	}
+}
+
+func (w *walker) checkMarks(d *draft, n int64) {
+	last := d.base.value + n - 1
+	if last > 1<<32-1 {
+		fail(w, &d.base, fmt.Sprintf("%#x", d.base.value), fmt.Sprintf("is too high: with %d uplinks the marks reach %#x", n, last), fmt.Sprintf("at most %#x", int64(1<<32)-n))
+		return
+	}
+	if !d.msk.given() {
+		return
+	}
+	for m := d.base.value; m <= last; m++ {
+		if m&^d.msk.value != 0 {
+			fallback := *d
+			fallback.msk = field[int64]{}
+			fail(w, &d.msk, fmt.Sprintf("%#x", d.msk.value), fmt.Sprintf("does not cover the marks %#x to %#x", d.base.value, last), fmt.Sprintf("a mask that does, such as %#x", fallback.mask(n)))
+			return
+		}
+	}
+}
+
+// checkEmail: what sending needs is there, and one password at most.
+func (w *walker) checkEmail(d *draft) {
+	s := &d.smtp
+	passwords := []*field[string]{&s.password, &s.passwordFile, &s.passwordCred}
+	given := slices.DeleteFunc(slices.Clone(passwords), func(f *field[string]) bool { return f.state == absent })
+	for _, f := range given[min(1, len(given)):] {
+		fail(w, f, "", fmt.Sprintf("the password is given already by %s; remove one", use(given[0])), "")
+	}
+	if !d.send.given() || !d.send.value {
+		return
+	}
+	for _, path := range d.emailConfig().Lacking() {
+		if d.emailField(path) != bad {
+			w.report(d.send.at, Problem{Path: path, Message: "is missing, and email.send is yes"})
+		}
+	}
+	if d.emailConfig().SMTP.Auth != AuthNone && s.starttls.given() && !s.starttls.value {
+		warn(w, &s.starttls, "", "is no, so the password is sent in clear")
+	}
+}
+
+// emailField returns the state of the field of a path that Email.Lacking returns: one that is there
+// and bad was reported already.
+func (d *draft) emailField(path string) fieldState {
+	switch {
+	case strings.HasSuffix(path, ".sender"):
+		return d.sender.state
+	case strings.HasSuffix(path, ".recipients"):
+		return d.recipients.state
+	case strings.HasSuffix(path, ".address"):
+		return d.smtp.host.state
+	case strings.HasSuffix(path, ".user_name"):
+		return d.smtp.user.state
+	}
+	return max(d.smtp.password.state, d.smtp.passwordFile.state, d.smtp.passwordCred.state)
+}

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"bytes"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Parse reads a configuration file. The name is only used in problems. It reports every mistake at
+// once, in the order of the file; if any of the problems is an Error, the Config is nil. A file that
+// cannot be read as YAML at all gives one problem.
+//
+// Files of the original program, in their form of 2015 and of 2016, are read with the meaning that
+// they had there.
+func Parse(name string, data []byte) (*Config, []Problem) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // the mark that some editors put first
+	w := &walker{file: name, source: new(source)}
+	if p := unreadable(data); p != nil {
+		if len(data) <= MaxSize {
+			w.source = newSource(data)
+			w.source.shaky = true
+		}
+		w.report(position{p.Line, p.Column}, *p)
+		return nil, w.finish()
+	}
+	w.source = newSource(data)
+	tree, p := readTree(data)
+	if p != nil {
+		w.source.shaky = true
+		w.report(position{p.Line, p.Column}, *p)
+		return nil, w.finish()
+	}
+	d := new(draft)
+	w.root = table(d)
+	if !w.readRoot(tree) {
+		return nil, w.finish()
+	}
+	w.check(d)
+	problems := w.finish()
+	if hasErrors(problems) {
+		return nil, problems
+	}
+	return d.config(), problems
+}
+
+// readRoot reads the document by the table of keys; false: there is nothing in it to check.
+func (w *walker) readRoot(tree *yaml.Node) bool {
+	switch {
+	case tree == nil || isNull(tree):
+		w.report(position{}, Problem{Message: "the file is empty; ftr generate_config --example prints a commented example"})
+		return false
+	case tree.Kind != yaml.MappingNode:
+		w.misshapen(tree, place{}, "sections, beginning with the line uplinks:")
+		return false
+	}
+	w.mapping(tree, place{key: positionOf(tree), end: endOfFile()}, w.root)
+	return true
+}
