@@ -1,0 +1,183 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// Tolerances of the scenario.
+const (
+	leastPayload = 0.95 // of what a line can carry
+	mostPayload  = 1.05
+	shareWithin  = 0.05 // of a line's weight
+)
+
+// oneByOne runs downloads alone, until each line had one and the number is full.
+func (s *Scenario) oneByOne(ctx context.Context) error {
+	n := len(s.lines)
+	var words []string
+	ok := true
+	for k := 0; k < s.extent.downloads || (!s.Quick && k < 4*n && s.untried()); k++ {
+		d, err := s.Lab.StartDownload(ctx, s.Lab.Plan.Servers[k%len(s.Lab.Plan.Servers)], 0, 0)
+		if err != nil {
+			return err
+		}
+		line := &s.lines[d.Line]
+		if k >= s.extent.downloads && line.Single > 0 {
+			d.Stop() // only a line that had none is still wanted
+			continue
+		}
+		s.Board.track(d)
+		s.Board.say(fmt.Sprintf("download %d runs on line %d", k+1, line.Number))
+		speed, err := s.speed(ctx, d)
+		d.Stop()
+		if err != nil {
+			return err
+		}
+		line.Single = speed
+		words = append(words, fmt.Sprintf("line %d: %.1f", line.Number, speed))
+		ok = ok && within(speed, line.Rate)
+	}
+	var expected []string
+	for _, line := range s.lines {
+		expected = append(expected, fmt.Sprintf("%.1f", line.Rate.Payload()))
+	}
+	s.Board.expect(Row{
+		What: "each runs at the rate of its line, Mbit/s", Expected: strings.Join(expected, ", ") + " (±5 %)",
+		Measured: strings.Join(words, ", "), OK: ok,
+	})
+	return nil
+}
+
+// untried tells whether a line had no download yet.
+func (s *Scenario) untried() bool {
+	for _, line := range s.lines {
+		if line.Single == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// speed measures one download, after the first moments in which TCP looks for the rate.
+func (s *Scenario) speed(ctx context.Context, d *Download) (float64, error) {
+	if err := pause(ctx, s.extent.warmUp); err != nil {
+		return 0, err
+	}
+	speeds, err := Speed(ctx, []*Download{d}, s.extent.measure)
+	if err != nil {
+		return 0, err
+	}
+	return speeds[0], nil
+}
+
+// within tells whether a line carried what it can.
+func within(mbits float64, rate Rate) bool {
+	return rate == 0 || (mbits >= leastPayload*rate.Payload() && mbits <= mostPayload*rate.Payload())
+}
+
+// atOnce runs many downloads together. Which line each gets is chance; in the rare case that a line
+// got none, they are drawn again.
+func (s *Scenario) atOnce(ctx context.Context) error {
+	var downloads []*Download
+	stop := func() {
+		for _, d := range downloads {
+			d.Stop()
+		}
+	}
+	defer func() { stop() }()
+	draws := 0
+	for draws < 5 {
+		draws++
+		stop()
+		downloads = nil
+		for k := range s.extent.atOnce {
+			d, err := s.Lab.StartDownload(ctx, s.Lab.Plan.Servers[k%len(s.Lab.Plan.Servers)], 0, 0)
+			if err != nil {
+				return err
+			}
+			downloads = append(downloads, d)
+			s.Board.track(d)
+		}
+		if s.countDownloads(downloads) {
+			break
+		}
+	}
+	if err := pause(ctx, s.extent.warmUp); err != nil {
+		return err
+	}
+	speeds, err := Speed(ctx, downloads, 2*s.extent.measure)
+	if err != nil {
+		return err
+	}
+	s.rateTogether(downloads, speeds, draws)
+	return nil
+}
+
+// countDownloads notes how many downloads each line has, and whether each has one.
+func (s *Scenario) countDownloads(downloads []*Download) bool {
+	for i := range s.lines {
+		s.lines[i].Downloads = 0
+	}
+	for _, d := range downloads {
+		s.lines[d.Line].Downloads++
+	}
+	var words []string
+	all := true
+	for _, line := range s.lines {
+		words, all = append(words, fmt.Sprint(line.Downloads)), all && line.Downloads > 0
+	}
+	s.Board.say("on the lines: " + strings.Join(words, ", "))
+	return all
+}
+
+// rateTogether judges the sum of all downloads.
+func (s *Scenario) rateTogether(downloads []*Download, speeds []float64, draws int) {
+	sum := 0.0
+	for k, d := range downloads {
+		s.lines[d.Line].Together += speeds[k]
+		sum += speeds[k]
+	}
+	var words []string
+	all := true
+	for _, line := range s.lines {
+		words, all = append(words, fmt.Sprint(line.Downloads)), all && line.Downloads > 0
+	}
+	measured := strings.Join(words, ", ")
+	if draws > 1 {
+		measured += fmt.Sprintf(" (draw %d)", draws)
+	}
+	s.Board.expect(Row{What: "all lines carry downloads", Expected: "each some", Measured: measured, OK: all})
+	want := s.Lab.Plan.Rate().Payload()
+	s.Board.expect(Row{
+		What: "together, Mbit/s of payload", Expected: fmt.Sprintf("≥ %.1f (95 %% of %.1f)", leastPayload*want, want),
+		Measured: fmt.Sprintf("%.1f (%.1f %%)", sum, 100*sum/want), OK: sum >= leastPayload*want,
+	})
+}
+
+// spread opens many connections from one client to one server and counts them by line.
+func (s *Scenario) spread(ctx context.Context) error {
+	attempts := s.Lab.Spread(ctx, s.Lab.Plan.Servers[0], s.extent.connections, 5*time.Second)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	shares, weights := attempts.Shares(len(s.lines)), 0
+	for _, line := range s.lines {
+		weights += line.Weight
+	}
+	var expected, words []string
+	ok := true
+	for i := range s.lines {
+		want := float64(s.lines[i].Weight) / float64(weights)
+		s.lines[i].Share = shares[i]
+		expected = append(expected, fmt.Sprintf("%.1f", 100*want))
+		words = append(words, fmt.Sprintf("%.1f", 100*shares[i]))
+		ok = ok && math.Abs(shares[i]-want) <= shareWithin
+	}
+	s.Board.expect(Row{What: "all succeed", Expected: "0 fail", Measured: fmt.Sprintf("%d fail", attempts.Failed()), OK: attempts.Failed() == 0})
+	s.Board.expect(Row{What: "shares follow the weights, %", Expected: strings.Join(expected, ", ") + " (±5)", Measured: strings.Join(words, ", "), OK: ok})
+	return nil
+}
