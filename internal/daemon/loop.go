@@ -268,6 +268,9 @@ func (l *loop) publish(now time.Time) {
 		reports[i] = m.Report(now)
 	}
 	next := status.Take(now, l.Config, l.paths, reports, l.selections, l.warned, l.snapshot)
+	for _, line := range status.Progress(l.snapshot, next) {
+		l.Logger.Debug(line)
+	}
 	if l.snapshot == nil {
 		l.Logger.Info(status.Initial(next))
 	} else if changes := status.Changes(l.snapshot, next); len(changes) > 0 {

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"time"
 
 	"ftr/internal/health"
@@ -32,13 +34,24 @@ func (l *loop) send(ctx context.Context, requests []request) {
 			probe, cancel := context.WithTimeout(ctx, r.Timeout)
 			defer cancel()
 			rtt, err := l.Prober.Probe(probe, path.Interface, path.Source, r.Target)
-			l.Logger.Debug("probe", "uplink", l.Config.Uplinks[path.Uplink].Name, "target", r.Target, "rtt", rtt, "error", err)
+			if ctx.Err() != nil {
+				return
+			}
+			l.Logger.Debug(l.Config.Uplinks[path.Uplink].Name + ": " + outcome(r.Target, rtt, err))
 			select {
 			case l.answers <- answer{monitor: monitor, id: r.ID, rtt: rtt, err: err}:
 			case <-ctx.Done():
 			}
 		})
 	}
+}
+
+// outcome says what came of a probe.
+func outcome(target netip.Addr, rtt time.Duration, err error) string {
+	if err != nil {
+		return fmt.Sprintf("%s: %v", target, err)
+	}
+	return fmt.Sprintf("%s answers in %.1f ms", target, float64(rtt)/float64(time.Millisecond))
 }
 
 // take gives an answer to the monitor that asked. Whatever else came in meanwhile is taken as well, so

@@ -193,3 +193,27 @@ func Initial(s *Snapshot) string {
 	}
 	return "Initial default route uplinks: " + strings.Join(names, ", ")
 }
+
+// Progress tells what moved in the judging since previous: more than Changes, for those who debug.
+func Progress(previous, next *Snapshot) []string {
+	var lines []string
+	for _, u := range next.Uplinks {
+		before, ok := previous.find(u)
+		if !ok {
+			continue
+		}
+		was, is := before.Health, u.Health
+		switch {
+		case was.State != is.State:
+			lines = append(lines, fmt.Sprintf("%s: %s --> %s: %s", u.Name, was.State, is.State, is.Reason))
+		case is.Doubt && !was.Doubt:
+			lines = append(lines, u.Name+": in doubt, all targets are asked")
+		case was.Doubt && !is.Doubt:
+			lines = append(lines, u.Name+": no doubt any more, "+is.State.String())
+		}
+		if before.Routing != u.Routing {
+			lines = append(lines, u.Name+": "+before.values()[RoutingChanged]+" --> "+u.values()[RoutingChanged])
+		}
+	}
+	return lines
+}
