@@ -38,9 +38,14 @@ func TestEachLineCarriesItsProbes(t *testing.T) {
 		chain n2 { counter comment "line2"; }
 		chain n3 { counter comment "line3"; }
 	}`
+	p := prober(t)
+	for _, f := range families {
+		for n := 1; n <= 3; n++ {
+			answers(t, p, device(n), f.source(n), f.target)
+		}
+	}
 	check(t, both.Run("nft", count))
 	check(t, other.Run("nft", count))
-	p := prober(t)
 	for _, f := range families {
 		for n := 1; n <= 3; n++ {
 			for range n {
@@ -120,6 +125,9 @@ func TestRefusals(t *testing.T) {
 		}
 	}`))
 	p := prober(t)
+	for _, f := range families {
+		answers(t, p, device(1), f.source(1), f.neighbour(1))
+	}
 	_, err := ask(p, timeout, device(1), families[0].source(1), target4)
 	refused(t, err, "host unreachable by 198.51.100.1")
 	_, err = ask(p, timeout, device(1), families[1].source(1), target6)
@@ -284,6 +292,11 @@ func TestManyAtOnce(t *testing.T) {
 		connect(t, n, isp)
 	}
 	p := prober(t)
+	for n := 1; n <= lines; n++ {
+		for _, f := range families {
+			answers(t, p, device(n), f.source(n), f.target)
+		}
+	}
 	var group sync.WaitGroup
 	for n := 1; n <= lines; n++ {
 		for _, target := range append(targets, target6) {

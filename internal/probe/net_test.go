@@ -3,6 +3,7 @@ package probe_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -22,8 +23,12 @@ const roleEnv = "FTR_PROBE_TEST_ROLE"
 // addresses 10.N.0.2 and fd00:N::2 at our end, .1 at the provider's. No default route is in main: only
 // the rules from our addresses lead anywhere.
 func TestMain(m *testing.M) {
-	if os.Getenv(roleEnv) != "" {
+	flag.Parse()
+	switch {
+	case os.Getenv(roleEnv) != "":
 		os.Exit(m.Run()) // in the namespaces of the test that started it
+	case flag.Lookup("test.fuzz").Value.String() != "":
+		os.Exit(m.Run()) // a fuzz worker talks to its parent through descriptors that it must inherit
 	}
 	os.Exit(netns.Private(func() int {
 		code := m.Run()
@@ -53,7 +58,11 @@ var families = []family{
 	{"IPv6", target6, "fd00:%d::2", "icmpv6"},
 }
 
+// source returns our address on line n.
 func (f family) source(n int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf(f.format, n)) }
+
+// neighbour returns the provider's address on line n.
+func (f family) neighbour(n int) netip.Addr { return f.source(n).Prev() }
 
 // provider makes a namespace that holds the targets.
 func provider(t *testing.T, name string) *netns.NS {

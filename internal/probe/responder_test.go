@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,17 +77,17 @@ func TestImpostors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			isp := provider(t, "isp")
 			connect(t, 1, isp)
-			heard := make(chan struct{}, 10)
+			heard := make(chan struct{}, 100)
 			impostor(t, isp, tt.source, func(e *icmp.Echo) {
 				tt.forge(e)
 				heard <- struct{}{}
 			})
-			_, err := ask(prober(t), 150*time.Millisecond, device(1), families[0].source(1), target4)
-			select {
-			case <-heard:
-			default:
-				t.Fatal("the impostor heard nothing")
-			}
+			// The first echoes may be lost to neighbour discovery.
+			p, err := prober(t), error(nil)
+			eventually(t, "the impostor hears an echo", func() bool {
+				_, err = ask(p, 150*time.Millisecond, device(1), families[0].source(1), target4)
+				return len(heard) > 0 && (err == nil || !tt.accepted)
+			})
 			if tt.accepted && err != nil {
 				t.Errorf("honest answer: %v", err)
 			}
@@ -111,7 +112,7 @@ func TestForgedRefusal(t *testing.T) {
 		copy(header[16:], target.AsSlice())
 		return append(header, inner...)
 	}
-	forged := 0
+	var forged atomic.Int32
 	var speak net.PacketConn
 	check(t, isp.Do(func() (err error) {
 		speak, err = net.ListenPacket("ip4:icmp", "10.1.0.1")
@@ -130,10 +131,11 @@ func TestForgedRefusal(t *testing.T) {
 			if err != nil {
 				t.Errorf("forge: %v", err)
 			}
-			forged++
+			forged.Add(1)
 		}
 	})
-	if _, err := ask(prober(t), timeout, device(1), families[0].source(1), target4); err != nil {
-		t.Errorf("after %d forged refusals: %v", forged, err)
+	answers(t, prober(t), device(1), families[0].source(1), target4)
+	if forged.Load() == 0 {
+		t.Error("no refusal was forged")
 	}
 }
