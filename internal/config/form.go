@@ -151,6 +151,7 @@ func (l list[T]) words() string { return l.of(new(field[T])).words() + ", or a l
 
 func (l list[T]) schema() *schema {
 	one := l.of(new(field[T])).schema()
+	one.forbidNull()
 	return &schema{AnyOf: []*schema{one, {Type: "array", Items: one}, {Type: "null"}}}
 }
 

@@ -1,0 +1,79 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// FuzzParse: whatever the file holds, Parse returns either a configuration or errors, never panics,
+// and never shows the password.
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{badFiles + "/*.conf", examples + "/*.conf"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			f.Fatalf("%s: %d files, %v", pattern, len(names), err)
+		}
+		for _, name := range names {
+			f.Add(mustRead(f, name))
+		}
+	}
+	f.Add([]byte(Example()))
+	f.Add([]byte(Generate(nil, nil)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, problems := Parse("fuzz.conf", data)
+		checkProblems(t, c, problems)
+		if c != nil {
+			checkConfig(t, c)
+		}
+		for _, p := range problems {
+			checkSecrets(t, data, p)
+		}
+	})
+}
+
+// checkConfig holds what other packages rely on.
+func checkConfig(t *testing.T, c *Config) {
+	t.Helper()
+	n := uint32(len(c.Uplinks))
+	if n < 1 || n > MaxUplinks || len(c.LAN) == 0 || len(c.Tests.Targets) < c.Tests.Required || c.Tests.Required < 1 || c.Tests.Retries < 1 || c.Tests.Interval <= 0 || c.Tests.Timeout <= 0 {
+		t.Errorf("invalid configuration %+v", c)
+	}
+	if b := c.Numbers; b.DefaultTable != b.BaseTable+n || b.DefaultTable > lastTable || b.DefaultPriority != b.BasePriority+2*n || b.DefaultPriority < b.BasePriority || b.Mask < 1 {
+		t.Errorf("invalid numbers %+v", b)
+	}
+	for _, u := range c.Uplinks {
+		if u.Name == "" || u.Interface == "" || u.Weight < 1 || u.Weight > 256 || u.Mark == 0 || u.Mark&^c.Numbers.Mask != 0 {
+			t.Errorf("invalid uplink %+v", u)
+		}
+	}
+	if c.Email.Enabled && len(c.Email.Lacking()) > 0 {
+		t.Errorf("mails cannot be sent: %v", c.Email.Lacking())
+	}
+}
+
+// checkSecrets: the password is not shown. It can only be told apart if it is long and stands once
+// in the file.
+func checkSecrets(t *testing.T, data []byte, p Problem) {
+	t.Helper()
+	var file struct {
+		Email struct {
+			SMTP struct {
+				Password string `yaml:"password"`
+			} `yaml:"smtp_parameters"`
+		} `yaml:"email"`
+	}
+	if yaml.Unmarshal(data, &file) != nil {
+		return
+	}
+	secret := file.Email.SMTP.Password
+	if !regexp.MustCompile(`^[0-9A-Za-z]{6,}$`).MatchString(secret) || strings.Count(string(data), secret) != 1 {
+		return
+	}
+	if shown := p.Render() + p.Value + p.Suggestion; strings.Contains(shown, secret) {
+		t.Errorf("password %q is shown: %s", secret, shown)
+	}
+}
