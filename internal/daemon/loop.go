@@ -75,7 +75,7 @@ func (l *loop) run(ctx context.Context, hints <-chan struct{}) error {
 		case <-hints:
 			l.lookAt = earliest(l.lookAt, l.looked.Add(breath))
 		case a := <-l.answers:
-			l.take(time.Now(), a)
+			a.monitor.Answer(time.Now(), a.id, a.rtt, a.err)
 		case <-timer.C:
 		}
 		l.turn(ctx, time.Now())
@@ -101,25 +101,25 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// turn is the one straight line: observe, decide, plan, apply, publish. Where the kernel cannot be
-// read, judging and probing go on, and reconciling waits for the next look.
+// turn is the one straight line: observe, decide, plan, apply, probe, publish. Where the kernel cannot
+// be read, judging and probing go on, and reconciling waits for the next look.
 func (l *loop) turn(ctx context.Context, now time.Time) {
-	fresh := !now.Before(l.lookAt) && l.observe(ctx, now)
-	if l.monitors == nil {
-		return
+	l.drain(now)
+	if l.decide(now) {
+		l.lookAt = now // the plan is made from what the kernel holds now, not from memory
 	}
-	requests := l.poll(now)
-	if l.decide(now) && !fresh {
-		// The plan is made from what the kernel holds now, not from memory.
-		if fresh = l.observe(ctx, now); fresh {
-			l.decide(now)
-		}
-	}
-	if fresh {
+	if !now.Before(l.lookAt) && l.observe(ctx, now) {
+		l.decide(now)
 		l.reconcile(ctx, now)
 	}
+	// Probes come last: their routes exist by now, and applying does not eat into the wait for answers.
+	now = time.Now()
+	l.send(ctx, l.poll(now))
+	if l.decide(now) {
+		l.lookAt = now // silence became a verdict: the next turn comes at once and tells
+		return
+	}
 	l.publish(now)
-	l.send(ctx, requests)
 }
 
 // observe reads the kernel and tells the monitors what became of their links. It returns false where
@@ -187,6 +187,9 @@ func (l *loop) warn(warnings []routing.Warning) {
 
 // decide makes the selections from the health as it is now, and tells whether they changed.
 func (l *loop) decide(now time.Time) bool {
+	if l.monitors == nil {
+		return false // not even looked yet
+	}
 	states := make([]health.State, len(l.monitors))
 	for i, m := range l.monitors {
 		states[i] = m.Report(now).State
@@ -263,6 +266,9 @@ func (l *loop) failed(ctx context.Context, now time.Time, err error) {
 
 // publish makes the snapshot of the turn and tells what changed since the last.
 func (l *loop) publish(now time.Time) {
+	if l.monitors == nil {
+		return
+	}
 	reports := make([]health.Report, len(l.monitors))
 	for i, m := range l.monitors {
 		reports[i] = m.Report(now)

@@ -54,10 +54,9 @@ func outcome(target netip.Addr, rtt time.Duration, err error) string {
 	return fmt.Sprintf("%s answers in %.1f ms", target, float64(rtt)/float64(time.Millisecond))
 }
 
-// take gives an answer to the monitor that asked. Whatever else came in meanwhile is taken as well, so
-// that one turn serves them all.
-func (l *loop) take(now time.Time, a answer) {
-	a.monitor.Answer(now, a.id, a.rtt, a.err)
+// drain gives all answers that are waiting to the monitors that asked, so that one turn serves them
+// all and none of them is taken for silence.
+func (l *loop) drain(now time.Time) {
 	for {
 		select {
 		case a := <-l.answers:
