@@ -14,19 +14,12 @@ import (
 )
 
 // Apply makes one change. What is there already, or gone already, is success; so every step may be
-// repeated. An error starts with the step in the words of ip(8) and ends with the kernel's errno.
+// repeated. An error says what the kernel refused, with its errno for errors.Is, but not the step,
+// which the caller knows and can print.
 func (k *Kernel) Apply(ctx context.Context, step routing.Step) error {
-	err := ctx.Err()
-	if err == nil {
-		err = k.apply(step)
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", step, err)
-	}
-	return nil
-}
-
-func (k *Kernel) apply(step routing.Step) error {
 	switch {
 	case step.Sysctl != nil && step.Op == routing.Set:
 		return k.setSysctl(*step.Sysctl)

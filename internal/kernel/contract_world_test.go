@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,15 @@ import (
 	"ftr/internal/sim"
 )
 
-func TestMain(m *testing.M) { os.Exit(netns.Private(m.Run)) }
+// TestMain runs the tests in private namespaces. Fuzzing touches no network, and its workers need the
+// pipes of their parent.
+func TestMain(m *testing.M) {
+	fuzzing := func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzz=") }
+	if slices.ContainsFunc(os.Args, fuzzing) {
+		os.Exit(m.Run())
+	}
+	os.Exit(netns.Private(m.Run))
+}
 
 // world is a kernel with somebody who plugs cables and runs other programs.
 type world interface {

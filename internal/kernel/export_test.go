@@ -18,3 +18,6 @@ func DuplicateRule(k *Kernel, r routing.Rule) error {
 
 // SetWatchBuffer makes the buffer of later calls of Watch small.
 func SetWatchBuffer(k *Kernel, size int) { k.watchBuffer = size }
+
+// Overflows tells how often Watch lost notifications.
+func Overflows(k *Kernel) int64 { return k.overflows.Load() }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ type Kernel struct {
 	netns       int
 	root        fs.FS
 	watchBuffer int
+	overflows   atomic.Int64 // how often notifications were lost
 	close       []func() error
 }
 

@@ -1,11 +1,11 @@
 package kernel
 
 import (
-	"fmt"
 	"io"
 	"io/fs"
 	"net/netip"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,15 +16,14 @@ import (
 // hundred bytes.
 const maxLease = 1 << 20
 
-// maxLeaseFiles bounds how many files a pattern may give.
+// maxLeaseFiles bounds how many files a directory may hold.
 const maxLeaseFiles = 1024
 
 // parser reads a lease file and returns the router for an interface. Modified is the file's time, for
 // formats that count from it; ok is false without a valid, unexpired lease for that interface.
 type parser func(data []byte, device string, modified, now time.Time) (router netip.Addr, ok bool)
 
-// source is a place where a DHCP client keeps leases; %s stands for the interface's name, %d for its
-// index.
+// source is a place where a DHCP client keeps leases: a path whose last part is a pattern (path.Match).
 type source struct {
 	pattern string
 	parse   parser
@@ -32,9 +31,10 @@ type source struct {
 
 // sources returns the places to look at for a link.
 func sources(l routing.Link) []source {
+	index := strconv.Itoa(l.Index)
 	return []source{
-		{fmt.Sprintf("run/systemd/netif/leases/%d", l.Index), parseNetworkd},
-		{fmt.Sprintf("run/NetworkManager/devices/%d", l.Index), parseNetworkManager},
+		{"run/systemd/netif/leases/" + index, parseNetworkd},
+		{"run/NetworkManager/devices/" + index, parseNetworkManager},
 		{"var/lib/NetworkManager/internal-" + anyUUID + "-" + literal(l.Name) + ".lease", parseNetworkd},
 		{"var/lib/NetworkManager/dhclient-" + anyUUID + "-" + literal(l.Name) + ".lease", parseDhclient},
 		{"var/lib/dhcp/dhclient*.lease*", parseDhclient},
@@ -56,13 +56,13 @@ func literal(name string) string {
 // written last. A file that cannot be read or understood counts as none, since a lease only ever
 // completes what the kernel says.
 func leases(root fs.FS, links []routing.Link, now time.Time) map[string]netip.Addr {
-	cache := map[string]file{}
+	cache := cache{root: root, dirs: map[string][]string{}, files: map[string]file{}}
 	found := map[string]netip.Addr{}
 	for _, l := range links {
 		var newest time.Time
 		for _, s := range sources(l) {
-			for _, name := range expand(root, s.pattern) {
-				f := read(root, name, cache)
+			for _, name := range cache.match(s.pattern) {
+				f := cache.read(name)
 				router, ok := s.parse(f.data, l.Name, f.modified, now)
 				if ok && f.modified.After(newest) {
 					newest, found[l.Name] = f.modified, router
@@ -73,21 +73,39 @@ func leases(root fs.FS, links []routing.Link, now time.Time) map[string]netip.Ad
 	return found
 }
 
-// expand returns the files that match a pattern, most often none.
-func expand(root fs.FS, pattern string) []string {
-	if !strings.ContainsAny(pattern, `*?\`) {
-		return []string{pattern}
-	}
+// cache reads each directory and each file once for all links.
+type cache struct {
+	root  fs.FS
+	dirs  map[string][]string
+	files map[string]file
+}
+
+// match returns the files that match a pattern, most often none. Only its last part is a pattern.
+func (c *cache) match(pattern string) []string {
 	dir, last := path.Split(pattern)
-	entries, err := fs.ReadDir(root, path.Clean(dir))
+	entries, known := c.dirs[dir]
+	if !known {
+		entries = list(c.root, path.Clean(dir))
+		c.dirs[dir] = entries
+	}
+	var names []string
+	for _, name := range entries {
+		if ok, err := path.Match(last, name); ok && err == nil {
+			names = append(names, dir+name)
+		}
+	}
+	return names
+}
+
+// list returns the names in a directory, none if there are absurdly many.
+func list(root fs.FS, dir string) []string {
+	entries, err := fs.ReadDir(root, dir)
 	if err != nil || len(entries) > maxLeaseFiles {
 		return nil
 	}
-	var names []string
-	for _, e := range entries {
-		if ok, err := path.Match(last, e.Name()); ok && err == nil {
-			names = append(names, dir+e.Name())
-		}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
 	}
 	return names
 }
@@ -98,12 +116,12 @@ type file struct {
 	modified time.Time
 }
 
-func read(root fs.FS, name string, cache map[string]file) file {
-	if f, ok := cache[name]; ok {
+func (c *cache) read(name string) file {
+	if f, ok := c.files[name]; ok {
 		return f
 	}
-	f := readRegular(root, name)
-	cache[name] = f
+	f := readRegular(c.root, name)
+	c.files[name] = f
 	return f
 }
 

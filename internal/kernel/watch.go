@@ -43,6 +43,7 @@ func (k *Kernel) Watch(ctx context.Context, hint func()) error {
 		case errors.Is(err, unix.ENOBUFS):
 			// Notifications were lost: anything may have changed. The socket goes on working.
 			clear(w.lost)
+			k.overflows.Add(1)
 			hint()
 		case err != nil:
 			return fmt.Errorf("watch the kernel: %w", explain(err))

@@ -140,7 +140,7 @@ func (k *Kernel) Apply(ctx context.Context, step routing.Step) error {
 		err = k.apply(step)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", step, err)
+		return err
 	}
 	k.applied = append(k.applied, step)
 	return nil
@@ -151,7 +151,7 @@ func (k *Kernel) Play(step routing.Step) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.apply(step); err != nil {
-		return fmt.Errorf("%s: %w", step, err)
+		return err
 	}
 	k.notify()
 	return nil
