@@ -92,12 +92,8 @@ func (f *labFlags) run(ctx context.Context) error {
 	if f.interval <= 0 {
 		return &exitError{exitConfig, fmt.Errorf("interval %s: want more than 0", f.interval)}
 	}
-	registry, err := labRegistry()
-	if err != nil {
-		return err
-	}
 	session := lab.Session{
-		Name: f.name, Report: f.report, Quick: f.quick, Keep: f.keep, Skip: f.bare, Registry: registry, Out: os.Stdout,
+		Name: f.name, Report: f.report, Quick: f.quick, Keep: f.keep, Skip: f.bare, RuntimeDir: labRuntime(), Out: os.Stdout,
 		Options: lab.Options{Lines: lines, Seed: f.seed, Config: lab.ConfigOptions{Interval: f.interval}},
 	}
 	code, err := session.Run(ctx)
@@ -107,8 +103,8 @@ func (f *labFlags) run(ctx context.Context) error {
 	return nil
 }
 
-// labRegistry opens the user's registry of labs.
-func labRegistry() (*lab.Registry, error) { return lab.OpenRegistry(os.Getenv("XDG_RUNTIME_DIR")) }
+// labRuntime returns the directory below which labs are found.
+func labRuntime() string { return os.Getenv("XDG_RUNTIME_DIR") }
 
 // sbinPath adds the directories of ip, tc and nft to the path: Debian leaves them out for ordinary
 // users.
@@ -118,7 +114,7 @@ func sbinPath() error {
 
 // chosen returns the lab that the flags name.
 func (f *labFlags) chosen() (lab.Info, error) {
-	registry, err := labRegistry()
+	registry, err := lab.OpenRegistry(labRuntime())
 	if err != nil {
 		return lab.Info{}, err
 	}
@@ -144,7 +140,7 @@ func labStatus(f *labFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show the lines and hosts of standing labs", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			registry, err := labRegistry()
+			registry, err := lab.OpenRegistry(labRuntime())
 			if err != nil {
 				return failing(err)
 			}

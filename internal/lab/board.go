@@ -30,6 +30,7 @@ type View struct {
 	Step    string // empty: none runs
 	Note    string // how the step stands
 	Rows    []Row
+	Steps   []Mark // when each began
 	Lines   []LineView
 }
 
@@ -96,7 +97,7 @@ func (b *Board) uses(hops []NextHop) {
 func (b *Board) View(l *Lab) View {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	v := View{Elapsed: time.Since(b.start), Step: b.step, Note: b.note, Rows: slices.Clone(b.rows)}
+	v := View{Elapsed: time.Since(b.start), Step: b.step, Note: b.note, Rows: slices.Clone(b.rows), Steps: slices.Clone(b.steps)}
 	recent := points(b.samples[max(0, len(b.samples)-recentSamples):])
 	for i, line := range l.Plan.Lines {
 		lv := LineView{Line: line, InUse: b.selected[i], State: l.trouble(i)}

@@ -112,9 +112,9 @@ func (s *Scenario) broken(ctx context.Context, i int, breaks func(int) error, ho
 	}
 	attempts := knocks.end()
 	outage := attempts.Outage(since)
-	s.Board.expect(Row{What: fmt.Sprintf("line %d is taken out", i+1), Expected: "within " + limit.String(), Measured: measured(took, out), OK: out && took <= limit})
+	s.Board.expect(Row{What: fmt.Sprintf("line %d is taken out", i+1), Expected: "within " + inSeconds(limit), Measured: measured(took, out), OK: out && took <= limit})
 	s.Board.expect(Row{
-		What: "new connections fail for", Expected: "≤ " + limit.String(),
+		What: "new connections fail for", Expected: "≤ " + inSeconds(limit),
 		Measured: fmt.Sprintf("%.2f s, %d of %d", outage.Seconds(), attempts.Failed(), len(attempts)), OK: outage <= limit,
 	})
 	s.others(i)
@@ -140,7 +140,7 @@ func (s *Scenario) others(broken int) {
 		ended = ", one ended"
 	}
 	s.Board.expect(Row{
-		What: "downloads on other lines go on", Expected: "pauses < " + longestPause.String(),
+		What: "downloads on other lines go on", Expected: "pauses < " + inSeconds(longestPause),
 		Measured: fmt.Sprintf("longest pause %.2f s%s", worst.Seconds(), ended), OK: ok && worst < longestPause,
 	})
 }
@@ -162,7 +162,7 @@ func (s *Scenario) restored(ctx context.Context, i int) error {
 		return err
 	}
 	attempts := knocks.end()
-	s.Board.expect(Row{What: fmt.Sprintf("line %d is in use again", i+1), Expected: "within " + limit.String(), Measured: measured(took, ok), OK: ok})
+	s.Board.expect(Row{What: fmt.Sprintf("line %d is in use again", i+1), Expected: "within " + inSeconds(limit), Measured: measured(took, ok), OK: ok})
 	used := 0
 	for _, a := range attempts {
 		if a.Err == nil && a.Line == i {

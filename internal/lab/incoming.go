@@ -9,7 +9,7 @@ import (
 // incoming opens connections from the internet to the address of each line, to the router itself
 // and to the server in the DMZ.
 func (s *Scenario) incoming(ctx context.Context) error {
-	return s.incomingOn(ctx, "each line answers through itself", s.all())
+	return s.incomingOn(ctx, "answers on the line that was called", s.all())
 }
 
 // all returns the numbers of all lines.
@@ -45,7 +45,7 @@ func (s *Scenario) incomingOn(ctx context.Context, what string, lines []int) err
 			}
 			s.lines[i].Incoming = fmt.Sprintf("%d of %d", n, s.extent.incoming)
 		}
-		row := Row{What: to.name + ": " + what, Expected: fmt.Sprintf("%d of %d", total, total), Measured: fmt.Sprintf("%d of %d", answered, total), OK: answered == total}
+		row := Row{What: to.name + " " + what, Expected: fmt.Sprintf("%d of %d", total, total), Measured: fmt.Sprintf("%d of %d", answered, total), OK: answered == total}
 		if first != nil {
 			row.Measured += ": " + first.Error()
 		}
@@ -88,8 +88,8 @@ func (s *Scenario) bounced(ctx context.Context) error {
 		}
 		slowest, back = max(slowest, took), back && ok
 	}
-	s.Board.expect(Row{What: "the lines are in use and answer again", Expected: "within " + s.back().String(), Measured: measured(slowest, back), OK: back})
-	return s.incomingOn(ctx, "answers after that", lines)
+	s.Board.expect(Row{What: "the lines are in use and answer again", Expected: "within " + inSeconds(s.back()), Measured: measured(slowest, back), OK: back})
+	return s.incomingOn(ctx, "answers on it", lines)
 }
 
 // answers tells whether line i is in use and both servers answer through it.
@@ -124,3 +124,6 @@ func orError(text string, err error) string {
 	}
 	return text
 }
+
+// inSeconds writes a time for people. Example "2.5 s".
+func inSeconds(d time.Duration) string { return fmt.Sprintf("%g s", d.Seconds()) }

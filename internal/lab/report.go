@@ -17,6 +17,7 @@ type page struct {
 	Charts  []chart
 	Ticks   []chartMark
 	Tiles   []tile
+	Heads   []string
 	Cells   [][]string
 	Steps   []stepRows
 	Said    []Mark
@@ -52,7 +53,7 @@ func (r *Result) WriteReport(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read the report's template: %w", err)
 	}
-	p := page{Result: r, Charts: charts(r), Ticks: ticks(r.length()), Tiles: tiles(r), Cells: r.lineCells(), Verdict: r.verdict(style{}), Steps: r.bySteps()}
+	p := page{Result: r, Charts: charts(r), Ticks: ticks(r.length()), Tiles: tiles(r), Heads: lineHeads[:], Cells: r.lineCells(), Verdict: r.verdict(style{}), Steps: r.bySteps()}
 	p.Said = r.Events
 	for i, l := range r.Lines {
 		s := series{Name: l.Interface}

@@ -162,7 +162,7 @@ func (s *Scenario) comeUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Board.expect(Row{What: "all lines in use", Expected: "within " + limit.String(), Measured: measured(took, ok), OK: ok})
+	s.Board.expect(Row{What: "all lines in use", Expected: "within " + inSeconds(limit), Measured: measured(took, ok), OK: ok})
 	if !ok {
 		return fmt.Errorf("the daemon did not bring all lines into use; it said:\n%s", s.Lab.Log().Tail(20))
 	}

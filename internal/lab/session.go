@@ -22,14 +22,14 @@ const controlFD = 3
 
 // Session is one run of `ftr lab`.
 type Session struct {
-	Name     string // empty: the first free one
-	Options  Options
-	Report   string // file to write; empty: none
-	Quick    bool
-	Keep     bool // leave the lab standing after the scenario
-	Skip     bool // no scenario
-	Registry *Registry
-	Out      *os.File
+	Name       string // empty: the first free one
+	Options    Options
+	Report     string // file to write; empty: none
+	Quick      bool
+	Keep       bool   // leave the lab standing after the scenario
+	Skip       bool   // no scenario
+	RuntimeDir string // where the registry is; see OpenRegistry
+	Out        *os.File
 }
 
 // Run builds the lab and plays. In the outer process it starts this program again in private
@@ -53,7 +53,11 @@ func (s *Session) Run(ctx context.Context) (int, error) {
 // outside starts and watches the lab's process. It has its own process group: signals of the
 // terminal come here, and are handed on once.
 func (s *Session) outside(ctx context.Context) (code int, err error) {
-	claim, err := s.Registry.Claim(s.Name)
+	registry, err := OpenRegistry(s.RuntimeDir)
+	if err != nil {
+		return 1, err
+	}
+	claim, err := registry.Claim(s.Name)
 	if err != nil {
 		return 1, err
 	}

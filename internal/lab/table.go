@@ -12,8 +12,7 @@ type column struct {
 	right bool
 }
 
-// table lays out rows in columns that fit into a width. Where they do not, each row becomes a list of
-// its cells, one a line.
+// table lays out rows in columns; nil where they do not fit into the limit.
 func table(columns []column, rows [][]string, limit int, st style) []string {
 	widths, total := make([]int, len(columns)), 2*(len(columns)-1)
 	for i, c := range columns {
@@ -24,7 +23,7 @@ func table(columns []column, rows [][]string, limit int, st style) []string {
 		total += widths[i]
 	}
 	if total > limit {
-		return cards(columns, rows, limit, st)
+		return nil
 	}
 	line := func(cells []string) string {
 		parts := make([]string, len(cells))
@@ -66,21 +65,55 @@ func cards(columns []column, rows [][]string, limit int, st style) []string {
 	return lines
 }
 
-// Table writes the outcome as text for a terminal of some columns.
+// Table writes what each line did, and the expectations that did not hold, as text for a terminal of
+// some columns.
 func (r *Result) Table(columns int, color bool) string {
 	st := style{color}
-	var lines []string
-	lines = append(lines, "", st.paint(bold, "What each line did"))
-	lines = append(lines, table([]column{
-		{"line", false}, {"Mbit/s", true}, {"weight", true}, {"share", true}, {"alone", true}, {"at once", true}, {"new connections failed", false}, {"established", false}, {"incoming", true}, {"carried", true},
-	}, r.lineCells(), columns, st)...)
-	lines = append(lines, "", st.paint(bold, "What was expected and measured"))
-	lines = append(lines, r.rowLines(columns, st)...)
+	lines := []string{"", st.paint(bold, "What each line did")}
+	lines = append(lines, r.lineTable(columns, st)...)
+	if r.Broken() > 0 {
+		lines = append(lines, "", st.paint(bold, "What did not hold"))
+	}
+	for _, row := range r.Rows {
+		if !row.OK {
+			lines = append(lines, st.paint(cyan, clip(row.Step, columns)))
+			lines = append(lines, rowText(row, columns, st)...)
+		}
+	}
 	lines = append(lines, "", r.verdict(st))
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// lineCells returns the table of lines, with their sum.
+// lineHeads are the columns of the cells of a line.
+var lineHeads = [...]string{
+	"line", "rate, Mbit/s", "weight", "share of connections", "one download, Mbit/s", "downloads at once", "together, Mbit/s",
+	"new connections failed", "established download", "incoming answered", "carried",
+}
+
+// lineTable has a column per line, or a list per line where they do not fit.
+func (r *Result) lineTable(limit int, st style) []string {
+	cells := r.lineCells()
+	columns, rows := []column{{head: ""}}, make([][]string, len(lineHeads)-1)
+	for _, c := range cells {
+		columns = append(columns, column{c[0], true})
+	}
+	for i := range rows {
+		rows[i] = []string{lineHeads[i+1]}
+		for _, c := range cells {
+			rows[i] = append(rows[i], c[i+1])
+		}
+	}
+	if lines := table(columns, rows, limit, st); lines != nil {
+		return lines
+	}
+	columns = nil
+	for _, head := range lineHeads {
+		columns = append(columns, column{head: head})
+	}
+	return cards(columns, cells, limit, st)
+}
+
+// lineCells returns the cells of all lines, and of their sum.
 func (r *Result) lineCells() [][]string {
 	var cells [][]string
 	var rate Rate
@@ -94,25 +127,13 @@ func (r *Result) lineCells() [][]string {
 		}
 		cells = append(cells, []string{
 			l.Interface, fmt.Sprint(l.Rate.Mbits()), fmt.Sprint(l.Weight), fmt.Sprintf("%.1f %%", 100*l.Share), single,
-			fmt.Sprintf("%d: %.1f", l.Downloads, l.Together), l.Failing, l.Established, l.Incoming, megabytes(l.Bytes),
+			fmt.Sprint(l.Downloads), fmt.Sprintf("%.1f", l.Together), l.Failing, l.Established, l.Incoming, megabytes(l.Bytes),
 		})
 		rate, together, count, weights, bytes = rate+l.Rate, together+l.Together, count+l.Downloads, weights+l.Weight, bytes+l.Bytes
 	}
-	return append(cells, []string{"all", fmt.Sprint(rate.Mbits()), fmt.Sprint(weights), "", "", fmt.Sprintf("%d: %.1f", count, together), "", "", "", megabytes(bytes)})
-}
-
-// rowLines returns the expectations, under the step that each belongs to.
-func (r *Result) rowLines(columns int, st style) []string {
-	var lines []string
-	step := ""
-	for _, row := range r.Rows {
-		if row.Step != step {
-			step = row.Step
-			lines = append(lines, st.paint(cyan, clip(step, columns)))
-		}
-		lines = append(lines, rowText(row, columns, st)...)
-	}
-	return lines
+	return append(cells, []string{
+		"all", fmt.Sprint(rate.Mbits()), fmt.Sprint(weights), "", "", fmt.Sprint(count), fmt.Sprintf("%.1f", together), "", "", "", megabytes(bytes),
+	})
 }
 
 // rowText writes one expectation; what does not fit into one line goes on in more.
@@ -121,7 +142,7 @@ func rowText(row Row, columns int, st style) []string {
 	if !row.OK {
 		sign = st.paint(red, "✗")
 	}
-	text := pad(row.What, 40) + "  " + pad(row.Measured, 26) + "  " + st.paint(dim, row.Expected)
+	text := pad(row.What, 46) + "  " + pad(row.Measured, 26) + "  " + st.paint(dim, row.Expected)
 	if width(text)+4 <= columns && row.OK {
 		return []string{"  " + sign + " " + text}
 	}

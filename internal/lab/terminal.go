@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,22 +93,26 @@ func (s *Screen) update(v View, running bool) {
 func (s *Screen) news(v View, columns int) []string {
 	var lines []string
 	for _, row := range v.Rows[s.shown:] {
-		lines = s.head(lines, row.Step, v.Elapsed)
+		lines = s.head(lines, row.Step, v)
 		lines = append(lines, rowText(row, columns, s.st)...)
 	}
 	s.shown = len(v.Rows)
 	if v.Step != "" && !s.live {
-		lines = s.head(lines, v.Step, v.Elapsed)
+		lines = s.head(lines, v.Step, v)
 	}
 	return lines
 }
 
 // head adds the name of a step that was not written yet.
-func (s *Screen) head(lines []string, step string, at time.Duration) []string {
+func (s *Screen) head(lines []string, step string, v View) []string {
 	if step == s.step {
 		return lines
 	}
 	s.step = step
+	at := v.Elapsed
+	if k := slices.IndexFunc(v.Steps, func(m Mark) bool { return m.Text == step }); k >= 0 {
+		at = v.Steps[k].At
+	}
 	return append(lines, s.st.paint(dim, clock(at))+"  "+s.st.paint(bold, step))
 }
 
@@ -130,7 +135,7 @@ func (s *Screen) frame(v View, columns int) []string {
 	for _, line := range v.Lines {
 		lines = append(lines, s.lineText(line, most, columns))
 	}
-	return append(lines, fmt.Sprintf("  %-6s%s %s Mbit/s", "all", strings.Repeat(" ", s.bars(columns)+17), pad(fmt.Sprintf("%.1f", sum), -6)))
+	return append(lines, fmt.Sprintf("  %-6s  %s %6.1f Mbit/s", "all", strings.Repeat(" ", s.bars(columns)), sum))
 }
 
 // bars returns the columns of the longest bar.
@@ -153,19 +158,20 @@ func (s *Screen) lineText(v LineView, most Rate, columns int) string {
 	case v.InUse:
 		state, color = "in use", green
 	}
-	text := fmt.Sprintf("  %-6s%s %s%s %s Mbit/s  ", v.Line.Interface, s.st.paint(color, "●"),
-		s.st.paint(color, bar(part, room)), strings.Repeat(" ", longest-room), pad(fmt.Sprintf("%.1f of %g", v.Mbits, v.Line.Rate.Mbits()), -14))
-	if v.Downloads > 0 {
-		text += fmt.Sprintf("%s  ", downloads(v.Downloads))
-	}
-	return text + s.st.paint(color, state)
+	return fmt.Sprintf("  %-6s%s %s%s %6.1f of %s  %s  %s", v.Line.Interface, s.st.paint(color, "●"),
+		s.st.paint(color, bar(part, room)), strings.Repeat(" ", longest-room), v.Mbits, pad(v.Line.Rate.String(), 10),
+		pad(s.st.paint(color, state), 8), downloads(v.Downloads))
 }
 
 func downloads(n int) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return ""
+	case 1:
 		return "↓ 1 download"
+	default:
+		return fmt.Sprintf("↓ %d downloads", n)
 	}
-	return fmt.Sprintf("↓ %d downloads", n)
 }
 
 // clock writes a time as minutes and seconds.

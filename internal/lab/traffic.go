@@ -2,10 +2,14 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Tolerances of the scenario.
@@ -39,7 +43,7 @@ func (s *Scenario) oneByOne(ctx context.Context) error {
 		}
 		line.Single = speed
 		words = append(words, fmt.Sprintf("line %d: %.1f", line.Number, speed))
-		ok = ok && within(speed, line.Rate)
+		ok = ok && withinRate(speed, line.Rate)
 	}
 	var expected []string
 	for _, line := range s.lines {
@@ -74,8 +78,8 @@ func (s *Scenario) speed(ctx context.Context, d *Download) (float64, error) {
 	return speeds[0], nil
 }
 
-// within tells whether a line carried what it can.
-func within(mbits float64, rate Rate) bool {
+// withinRate tells whether a line carried what it can.
+func withinRate(mbits float64, rate Rate) bool {
 	return rate == 0 || (mbits >= leastPayload*rate.Payload() && mbits <= mostPayload*rate.Payload())
 }
 
@@ -93,28 +97,39 @@ func (s *Scenario) atOnce(ctx context.Context) error {
 	for draws < 5 {
 		draws++
 		stop()
-		downloads = nil
-		for k := range s.extent.atOnce {
-			d, err := s.Lab.StartDownload(ctx, s.Lab.Plan.Servers[k%len(s.Lab.Plan.Servers)], 0, 0)
-			if err != nil {
-				return err
-			}
-			downloads = append(downloads, d)
-			s.Board.track(d)
+		var err error
+		downloads, err = s.startMany(ctx)
+		if err != nil {
+			return err
 		}
+		s.Board.track(downloads...)
 		if s.countDownloads(downloads) {
 			break
 		}
 	}
-	if err := pause(ctx, s.extent.warmUp); err != nil {
+	if err := pause(ctx, 2*s.extent.warmUp); err != nil {
 		return err
 	}
-	speeds, err := Speed(ctx, downloads, 2*s.extent.measure)
+	speeds, err := Speed(ctx, downloads, 3*s.extent.measure)
 	if err != nil {
 		return err
 	}
 	s.rateTogether(downloads, speeds, draws)
 	return nil
+}
+
+// startMany opens the downloads at the same moment.
+func (s *Scenario) startMany(ctx context.Context) ([]*Download, error) {
+	downloads, errs := make([]*Download, s.extent.atOnce), make([]error, s.extent.atOnce)
+	var group errgroup.Group
+	for k := range downloads {
+		group.Go(func() error {
+			downloads[k], errs[k] = s.Lab.StartDownload(ctx, s.Lab.Plan.Servers[k%len(s.Lab.Plan.Servers)], 0, 0)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return slices.DeleteFunc(downloads, func(d *Download) bool { return d == nil }), errors.Join(errs...)
 }
 
 // countDownloads notes how many downloads each line has, and whether each has one.
