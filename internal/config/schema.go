@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+//go:generate go test -run ^Test(SchemaFile|Reference|BadFiles)$ -update
+
 // schema is a JSON Schema (draft 2020-12), as far as the configuration needs it.
 type schema struct {
 	Dialect              string             `json:"$schema,omitempty"`

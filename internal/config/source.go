@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -115,8 +116,7 @@ func cutSecret(line string, i int) string {
 }
 
 // insideSecret tells, for a file that is not YAML, whether a line could continue a password that
-// began on an earlier line: it could unless a line as little indented as the password's key has
-// ended it, and the password opened no quote or bracket that is still open.
+// began on an earlier line: it could unless a key as little indented as the password's has ended it, and the password opened no quote or bracket that is still open.
 func (s *source) insideSecret(number int) bool {
 	for n := number - 1; n >= 1; n-- {
 		line := s.lines[n-1]
@@ -128,7 +128,9 @@ func (s *source) insideSecret(number int) bool {
 			return true
 		}
 		for _, later := range s.lines[n:number] {
-			if strings.TrimSpace(later) != "" && indentation(later) <= indentation(line) {
+			rest := strings.TrimLeft(later, " ")
+			// A dash or a colon may go on with the value without more indentation.
+			if rest != "" && unicode.IsLetter(rune(rest[0])) && indentation(later) <= indentation(line) {
 				return false
 			}
 		}
