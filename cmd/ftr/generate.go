@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,16 +49,17 @@ func fitting(ctx context.Context) (text, found string, err error) {
 		return "", "", err
 	}
 	uplinks, lan := routing.Detect(&obs)
+	var b strings.Builder
 	if len(uplinks) == 0 {
-		found = "No uplink was found on this machine (no interface has a default route, an address from DHCP, or a peer).\n"
+		b.WriteString("No uplink was found on this machine (no interface has a default route, an address from DHCP, or a peer).\n")
 	}
 	for _, u := range uplinks {
-		found += fmt.Sprintf("Found uplink %s: %s\n", u.Interface, u.Guess)
+		fmt.Fprintf(&b, "Found uplink %s: %s\n", u.Interface, u.Guess)
 	}
 	for _, name := range lan {
-		found += fmt.Sprintf("Took %s for an inside interface: it has a private address and no way out\n", name)
+		fmt.Fprintf(&b, "Took %s for an inside interface: it has a private address and no way out\n", name)
 	}
-	return config.Generate(uplinks, lan), found, nil
+	return config.Generate(uplinks, lan), b.String(), nil
 }
 
 // survey observes all interfaces of this machine.
