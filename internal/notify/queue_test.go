@@ -150,17 +150,18 @@ func TestCoveredFilesAreRemoved(t *testing.T) {
 func TestBounded(t *testing.T) {
 	dir := t.TempDir()
 	q, _ := open(t, dir)
-	for n := range 3 * maxMessages {
-		q.add([]Message{message(fmt.Sprint(n))}, 0, time.Now())
+	const all = 3 * maxMessages / 2
+	for n := 0; n < all; n += 2 {
+		q.add([]Message{message(fmt.Sprint(n)), message(fmt.Sprint(n + 1))}, 0, time.Now())
 	}
 	if n := q.count(); n > maxMessages || len(names(t, dir)) > maxMessages {
 		t.Errorf("%d messages, %d files", n, len(names(t, dir)))
 	}
 	e := q.take()
-	if total := len(e.Messages) + e.Omitted; total != 3*maxMessages || e.Messages[len(e.Messages)-1].Body != fmt.Sprint(total-1) {
+	if total := len(e.Messages) + e.Omitted; total != all || e.Messages[len(e.Messages)-1].Body != fmt.Sprint(total-1) {
 		t.Errorf("%d in all, last %q", total, e.Messages[len(e.Messages)-1].Body)
 	}
-	if m := compose(e); !strings.Contains(m.Subject, "(3000 changes)") || !strings.Contains(m.Body, "earlier changes are left out here") {
+	if m := compose(e); !strings.Contains(m.Subject, "(1500 changes)") || !strings.Contains(m.Body, "earlier changes are left out here") {
 		t.Errorf("%s\n%.200s", m.Subject, m.Body)
 	}
 }

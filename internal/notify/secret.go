@@ -72,17 +72,8 @@ var token = regexp.MustCompile(`[A-Za-z0-9+/]{4,}=*`)
 const maxReply = 500
 
 // clean returns text on one line, printable, of reasonable length, without the password as it is or
-// in base64.
+// in base64. It looks for it again at the end: what was taken out may have parted it.
 func (r redactor) clean(text string) string {
-	if !r.secret.IsZero() {
-		text = strings.ReplaceAll(text, r.secret.Reveal(), r.secret.String())
-		text = token.ReplaceAllStringFunc(text, func(t string) string {
-			if r.hides(t) {
-				return r.secret.String()
-			}
-			return t
-		})
-	}
 	text = strings.Map(func(c rune) rune {
 		if unicode.IsSpace(c) {
 			return ' '
@@ -91,11 +82,25 @@ func (r redactor) clean(text string) string {
 			return -1
 		}
 		return c
-	}, strings.ToValidUTF8(text, "?"))
+	}, strings.ToValidUTF8(r.hide(text), "?"))
+	text = strings.TrimSpace(r.hide(text))
 	if len(text) > maxReply {
 		text = strings.ToValidUTF8(text[:maxReply], "") + "..."
 	}
-	return strings.TrimSpace(text)
+	return text
+}
+
+func (r redactor) hide(text string) string {
+	if r.secret.IsZero() {
+		return text
+	}
+	text = strings.ReplaceAll(text, r.secret.Reveal(), r.secret.String())
+	return token.ReplaceAllStringFunc(text, func(t string) string {
+		if r.hides(t) {
+			return r.secret.String()
+		}
+		return t
+	})
 }
 
 // hides tells whether t is base64 of something that holds the password, at any of the four offsets

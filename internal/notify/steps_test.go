@@ -255,8 +255,9 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 
 func FuzzSecretNeverShows(f *testing.F) {
 	f.Add("535 ", " bad", "hunter2!")
+	f.Add("0000\a00", "0", "000000") // apart, until the control is taken out
 	f.Fuzz(func(t *testing.T, before, after, secret string) {
-		if len(secret) < 6 || strings.ContainsAny(secret, "\r\n\x00") || strings.Contains(before+after, secret) {
+		if len(secret) < 6 || strings.ContainsAny(secret, "\r\n\x00") {
 			return
 		}
 		// The placeholder's own letters are no leak.
@@ -265,7 +266,7 @@ func FuzzSecretNeverShows(f *testing.F) {
 		}
 		for _, form := range []string{secret, b64(secret), b64("\x00user\x00" + secret)} {
 			got := redactor{config.NewSecret(secret)}.clean(before + " " + form + " " + after)
-			if strings.Contains(got, secret) && !strings.Contains(before+"  "+after, secret) {
+			if strings.Contains(got, secret) {
 				t.Errorf("reveals it: %q", got)
 			}
 		}
