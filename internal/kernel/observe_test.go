@@ -126,7 +126,7 @@ func TestObserveAddresses(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("2001:db8::2/64"), Deprecated: true},
 		{Prefix: netip.MustParsePrefix("2001:db8::1/64")},
 	}
-	if d := gocmp.Diff(want, obs.Links[0].Addresses, comparable...); d != "" {
+	if d := gocmp.Diff(want, obs.Links[0].Addresses, equal...); d != "" {
 		t.Errorf("addresses (-want +got):\n%s", d)
 	}
 }

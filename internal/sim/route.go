@@ -101,10 +101,13 @@ func (k *Kernel) check(r routing.Route) error {
 		}
 	}
 	if r.Source.IsValid() && !k.local(r.Source) {
-		return fmt.Errorf("Invalid prefsrc address: %w", syscall.EINVAL)
+		return said("Invalid prefsrc address", syscall.EINVAL)
 	}
 	return nil
 }
+
+// said is an error with the words that the kernel adds to it.
+func said(words string, errno syscall.Errno) error { return fmt.Errorf("%s: %w", words, errno) }
 
 func (k *Kernel) checkHop(h routing.NextHop) error {
 	l, err := k.find(h.Interface)
@@ -114,16 +117,16 @@ func (k *Kernel) checkHop(h routing.NextHop) error {
 	reached := h.OnLink || l.up && l.reaches(h.Gateway)
 	switch {
 	case !h.Gateway.IsValid() && !l.up:
-		return fmt.Errorf("Device for nexthop is not up: %w", syscall.ENETDOWN)
+		return said("Device for nexthop is not up", syscall.ENETDOWN)
 	case !h.Gateway.IsValid():
 		return nil
 	case h.Gateway.Is4() && !reached:
 		// The connected route went with the link, so this comes first.
-		return fmt.Errorf("Nexthop has invalid gateway: %w", syscall.ENETUNREACH)
+		return said("Nexthop has invalid gateway", syscall.ENETUNREACH)
 	case !reached && !h.Gateway.IsLinkLocalUnicast():
 		return syscall.EHOSTUNREACH
 	case !l.up:
-		return fmt.Errorf("Nexthop device is not up: %w", syscall.ENETDOWN)
+		return said("Nexthop device is not up", syscall.ENETDOWN)
 	default:
 		return nil
 	}
