@@ -74,12 +74,17 @@ func carries(p Path, state health.State, previous *Selection) bool {
 // there is none of the configured uplinks in it. A route with a source is no selection: it is that of
 // one line, from a time when the list was longer and this table was the line's.
 func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
+	used := map[string]bool{} // interfaces
+	for _, r := range have.Routes {
+		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && !r.Source.IsValid() {
+			for _, h := range r.NextHops {
+				used[h.Interface] = true
+			}
+		}
+	}
 	selection := Selection{Family: f}
 	for _, u := range cfg.Uplinks {
-		if u.Grouped && slices.ContainsFunc(have.Routes, func(r Route) bool {
-			return r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() &&
-				!r.Source.IsValid() && leadsTo(r, u.Interface)
-		}) {
+		if u.Grouped && used[u.Interface] {
 			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
 		}
 	}
@@ -87,8 +92,4 @@ func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 		return nil
 	}
 	return &selection
-}
-
-func leadsTo(r Route, device string) bool {
-	return slices.ContainsFunc(r.NextHops, func(h NextHop) bool { return h.Interface == device })
 }
