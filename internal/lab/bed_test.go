@@ -18,6 +18,9 @@ func TestMain(m *testing.M) { os.Exit(netns.Private(m.Run)) }
 // ip(8) and iptables-restore(8) words.
 func newLab(t *testing.T, options lab.Options) *lab.Lab {
 	t.Helper()
+	if options.Name == "" {
+		options.Name = strings.ToLower(t.Name()) + "-"
+	}
 	l, err := lab.New(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +92,7 @@ func downloadOn(t *testing.T, l *lab.Lab, line int, rate int64) *lab.Download {
 	return nil
 }
 
+// Not in parallel with others: it measures the bed at its full speed.
 func TestRatesAndShares(t *testing.T) {
 	l := newLab(t, lab.Options{Lines: lines(10, 20, 30)})
 	routeByHand(t, l)
@@ -104,34 +108,36 @@ func TestRatesAndShares(t *testing.T) {
 	}
 
 	for i, line := range l.Plan.Lines {
-		d := downloadOn(t, l, i, 0)
-		if _, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second); err != nil {
-			t.Fatal(err)
-		}
-		speeds, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Stop()
-		if ratio := speeds[0] / line.Rate.Payload(); ratio < 0.95 || ratio > 1.05 {
-			t.Errorf("line %d of %s: %.2f Mbit/s of payload, %.3f of what it can carry", i+1, line.Rate, speeds[0], ratio)
-		}
+		runsAt(t, l, i, line.Rate)
 	}
-
 	if err := l.Slow(2, 5*lab.Mbit); err != nil {
 		t.Fatal(err)
 	}
-	d := downloadOn(t, l, 2, 0)
-	if _, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second); err != nil {
-		t.Fatal(err)
+	runsAt(t, l, 2, 5*lab.Mbit)
+}
+
+// runsAt measures a download on a line, after the first moments in which TCP looks for the rate. A
+// busy machine gets a few tries.
+func runsAt(t *testing.T, l *lab.Lab, line int, rate lab.Rate) {
+	t.Helper()
+	d := downloadOn(t, l, line, 0)
+	defer d.Stop()
+	speed := 0.0
+	for range 5 {
+		speeds, err := lab.Speed(t.Context(), []*lab.Download{d}, 700*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		speed = speeds[0]
+		if ratio := speed / rate.Payload(); ratio >= 0.95 && ratio <= 1.05 {
+			return
+		}
 	}
-	speeds, err := lab.Speed(t.Context(), []*lab.Download{d}, time.Second)
-	if err != nil || speeds[0] > 1.05*5 || speeds[0] < 0.9*5 {
-		t.Errorf("slowed to 5 Mbit/s: %.2f Mbit/s, %v", speeds[0], err)
-	}
+	t.Errorf("line %d of %s: %.2f Mbit/s of payload, want %.2f", line+1, rate, speed, rate.Payload())
 }
 
 func TestCutLoseRestore(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, lab.Options{Lines: lines(0, 0)})
 	routeByHand(t, l)
 	echo(t, l)
@@ -185,6 +191,7 @@ func TestCutLoseRestore(t *testing.T) {
 }
 
 func TestIncoming(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, lab.Options{Lines: []lab.Line{{}, {SharedGateway: true}, {SharedGateway: true}}})
 	routeByHand(t, l)
 	for i := range l.Plan.Lines {
@@ -211,6 +218,7 @@ func TestIncoming(t *testing.T) {
 
 // Two labs stand at once in one process, and what happens in one is not seen in the other.
 func TestTwoLabs(t *testing.T) {
+	t.Parallel()
 	a := newLab(t, lab.Options{Name: "a-", Lines: lines(0, 0)})
 	b := newLab(t, lab.Options{Name: "b-", Lines: lines(0, 0)})
 	routeByHand(t, a)
@@ -230,6 +238,7 @@ func TestTwoLabs(t *testing.T) {
 }
 
 func TestKnockSeesTheOutage(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, lab.Options{Lines: lines(0, 0)})
 	routeByHand(t, l)
 	got := knock(t, l, 1500*time.Millisecond, func(at time.Duration) error {

@@ -92,3 +92,6 @@ func echoes(t *testing.T, l *lab.Lab, line int, to netip.Addr, n int) int {
 	}
 	return got
 }
+
+// tcpFrom is a local address for a connection.
+func tcpFrom(a netip.Addr) net.Addr { return net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0)) }
