@@ -148,7 +148,7 @@ func TestObserveForeignRules(t *testing.T) {
 		"-4 rule add priority 200 ipproto tcp dport 80 lookup 7",
 		"-4 rule add priority 200 ipproto udp lookup 7",
 		"-4 rule add priority 200 sport 1-9 lookup 7",
-		"-4 rule add priority 200 uidrange 0-99 lookup 7",
+		"-4 rule add priority 200 uidrange 0-0 lookup 7",
 		"-4 rule add priority 200 not from 192.0.2.2 lookup 7",
 		"-4 rule add priority 200 tun_id 7 lookup 7",
 		"-4 rule add priority 200 suppress_ifgroup 3 lookup 7",
