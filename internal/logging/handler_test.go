@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -314,7 +313,7 @@ func TestNoOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	logger.Error("nowhere")
-	if err := closer.(io.Closer).Close(); err != nil {
+	if err := closer.Close(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,13 +15,13 @@ import (
 // A symbolic link is followed, except in a directory where everybody may write (as /tmp, where the
 // original program logged by default): there it may be somebody's trap.
 func OpenRotating(path string, maxSize int64, keep int) (*RotatingFile, error) {
-	real, err := resolve(path)
+	target, err := resolve(path)
 	if err != nil {
 		return nil, fmt.Errorf("open log file %s: %w", path, err)
 	}
-	r := &RotatingFile{path: real, maxSize: maxSize, keep: keep}
+	r := &RotatingFile{path: target, maxSize: maxSize, keep: keep}
 	if err := r.open(); err != nil {
-		return nil, fmt.Errorf("open log file %s: %w", path, withCure(err, real))
+		return nil, fmt.Errorf("open log file %s: %w", path, withCure(err, target))
 	}
 	return r, nil
 }
@@ -76,9 +76,10 @@ func trusted(owner, self int, open bool) error {
 
 // resolve returns the path that rotation works on: renaming a symbolic link would not rotate its file.
 func resolve(path string) (string, error) {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 || errors.Is(err, fs.ErrNotExist) {
 		return path, nil
+	} else if err != nil {
+		return "", withCure(err, path)
 	}
 	if openToAll(path) {
 		return "", errors.New("a symbolic link in a directory where everybody may write is not followed; " +

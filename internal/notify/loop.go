@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"ftr/internal/config"
@@ -156,10 +157,11 @@ func (l *loop) finish(r result) {
 
 // warnMissed logs whom the server refused, once until that changes.
 func (l *loop) warnMissed(missed []*SendError) {
-	key := ""
-	for _, err := range missed {
-		key += err.key() + "\n"
+	keys := make([]string, len(missed))
+	for i, err := range missed {
+		keys[i] = err.key()
 	}
+	key := strings.Join(keys, "\n")
 	if key != l.missed {
 		for _, err := range missed {
 			l.log.Warn("mail does not reach a recipient", "err", err)

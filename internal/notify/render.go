@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -20,6 +21,9 @@ func render(cfg *config.Email, m Mail) ([]byte, error) {
 	}
 	if err := msg.To(cfg.Recipients...); err != nil {
 		return nil, fmt.Errorf("email.recipients: %w", err)
+	}
+	if len(cfg.Recipients) == 0 {
+		return nil, errors.New("email.recipients: there is none")
 	}
 	from := msg.GetFrom()[0].Address
 	msg.SetMessageIDWithValue(m.ID + from[strings.LastIndex(from, "@"):])

@@ -107,7 +107,7 @@ func systemReason(err error, r redactor) (string, error) {
 	var timeout interface{ Timeout() bool }
 	var certificate x509.CertificateInvalidError // its text holds the time
 	var malformed textproto.ProtocolError        // its text quotes the server's, so that a secret hides in there
-	switch {
+	switch {                                     // a reason in words is all that is left of most of these
 	case errors.As(err, &name) && name.IsNotFound:
 		return fmt.Sprintf("host name %q not found", name.Name), nil
 	case errors.As(err, &name):
@@ -118,7 +118,7 @@ func systemReason(err error, r redactor) (string, error) {
 	case errors.As(err, &number):
 		return number.Error(), number
 	case errors.As(err, &operation) && operation.Err != nil:
-		return r.clean(operation.Err.Error()), nil
+		return r.clean(operation.Err.Error()), nil //nolint:nilerr // its text may be the server's
 	case errors.As(err, &certificate):
 		return "the server's certificate is not valid now or not for this use", nil
 	case errors.As(err, &malformed):

@@ -92,7 +92,7 @@ func (s *session) connect() error {
 	}
 	s.conn = conn
 	// The library reads without a context; a deadline in the past wakes it up.
-	s.stop = context.AfterFunc(s.ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	s.stop = context.AfterFunc(s.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		s.local = remote.IP.IsLoopback()
 	}
@@ -174,7 +174,7 @@ func (s *session) transfer(content []byte, partial bool) (missed []*SendError, e
 func (s *session) quit(err error) {
 	var refused *SendError
 	if err == nil || errors.As(err, &refused) && refused.Code != 0 {
-		s.conn.SetDeadline(time.Now().Add(quitTimeout))
+		_ = s.conn.SetDeadline(time.Now().Add(quitTimeout))
 		_ = s.client.Quit()
 	}
 }

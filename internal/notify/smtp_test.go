@@ -249,6 +249,20 @@ func TestPasswordSources(t *testing.T) {
 	}
 }
 
+func TestUnusableAddresses(t *testing.T) {
+	for want, change := range map[string]func(*config.Email){
+		"send mail: make the mail: email.recipients: there is none": func(c *config.Email) { c.Recipients = nil },
+		"send mail: make the mail: email.recipients: ":              func(c *config.Email) { c.Recipients = []string{"admin@"} },
+		"send mail: make the mail: email.sender: ":                  func(c *config.Email) { c.Sender = "x\r\nRCPT TO:<y@z>" },
+	} {
+		cfg := emailTo("127.0.0.1", 1)
+		change(&cfg)
+		if err := SendTest(t.Context(), cfg); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
 func TestHelloName(t *testing.T) {
 	tests := []struct{ configured, hostname, local, want string }{
 		{"mx.example.com", "h.example.org", "192.0.2.7", "mx.example.com"},

@@ -94,7 +94,7 @@ func converse(ctx context.Context, conn net.Conn, verb, answer string) {
 		case data && line != ".":
 			continue
 		case data:
-			data, step = false, "."
+			step = "."
 		}
 		if !reply(step, line) {
 			return
