@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,8 +17,8 @@ func emailTestCommand(f *flags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if cfg.Email.SMTP.Host == "" || len(cfg.Email.Recipients) == 0 {
-			return errors.New("send a test mail: the configuration names no mail server or no recipients; see email in " + f.config)
+		if lacking := cfg.Email.Lacking(); len(lacking) > 0 {
+			return fmt.Errorf("send a test mail: %s does not say %s", f.config, strings.Join(lacking, ", "))
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 		defer cancel()

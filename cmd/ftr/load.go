@@ -92,7 +92,7 @@ func (f *flags) load(w io.Writer) (*config.Config, error) {
 // show prints problems with their lines in the file.
 func show(w io.Writer, problems []config.Problem) {
 	for _, p := range problems {
-		fmt.Fprintln(w, p.Render())
+		fmt.Fprint(w, p.Render())
 	}
 }
 
