@@ -17,6 +17,7 @@ func TestDetect(t *testing.T) {
 		Links: []routing.Link{
 			link("lo", "127.0.0.1/8"), link("eth0"), link("eth1", "192.0.2.2/24"), link("eth2", "10.1.0.2/24"), timed,
 			link("eth4", "203.0.113.130/25"), ppp("ppp0", "203.0.113.5", "203.0.113.1"), link("lan0", "192.168.1.1/24"), link("odd0", "100.64.0.1/10"),
+			link("docker0", "172.17.0.1/16"), link("virbr0", "192.168.122.1/24"), ppp("tun0", "10.8.0.2", "10.8.0.1"),
 		},
 		Defaults: []routing.Route{
 			via(254, 3, 0, hop("eth1", "192.0.2.1")), via(254, 3, 10, hop("eth1", "192.0.2.254")),
