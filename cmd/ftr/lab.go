@@ -49,7 +49,7 @@ The exit status is 0 only if everything held.`,
 	}
 	cmd.PersistentFlags().StringVar(&f.name, "name", "", "`name` of the lab, where several are standing")
 	p := cmd.Flags()
-	p.IntVar(&f.lines, "lines", 0, "`number` of lines (default: as many as rates)")
+	p.IntVar(&f.lines, "lines", 0, "`number` of lines (default: as many as rates, at least 2)")
 	p.StringVar(&f.rates, "rates", "10,20,30", "bandwidth of each line, in Mbit/s or with kbit, mbit, gbit; one for all, or one for each")
 	p.StringVar(&f.weights, "weights", "", "weight of each line (default: in the proportion of the rates)")
 	p.DurationVar(&f.interval, "interval", time.Second, "tests.interval of the daemon")

@@ -68,6 +68,8 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 	defer prober.Close()
 
 	group, ctx := errgroup.WithContext(ctx)
+	// Mail outlives the daemon, so that its last message is stored.
+	mailing, stopMail := context.WithCancel(context.WithoutCancel(ctx))
 	opts := daemon.Options{
 		Config: cfg, Kernel: k, Prober: prober, Logger: logger,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
@@ -80,10 +82,13 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 			mailer.Notify(notify.Message{Time: at, Subject: subject, Body: body})
 		}
 		opts.Restored = mailer.Kick
-		group.Go(func() error { return mailer.Run(ctx) })
+		group.Go(func() error { return mailer.Run(mailing) })
 	}
 	logger.Info("Fault Tolerant Router starts", "version", version, "uplinks", len(cfg.Uplinks))
-	group.Go(func() error { return daemon.Run(ctx, opts) })
+	group.Go(func() error {
+		defer stopMail()
+		return daemon.Run(ctx, opts)
+	})
 	err = group.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		logger.Info("Fault Tolerant Router stops; routes stay as they are")

@@ -176,7 +176,9 @@ func (l *loop) params() health.Params {
 // warn logs what is new among the warnings. What keeps an uplink from being used is told with its
 // health already.
 func (l *loop) warn(warnings []routing.Warning) {
-	warnings = slices.DeleteFunc(warnings, func(w routing.Warning) bool { return w.Code == routing.UplinkUnusable })
+	if l.snapshot != nil { // before, nothing else has told why an uplink is not used
+		warnings = slices.DeleteFunc(warnings, func(w routing.Warning) bool { return w.Code == routing.UplinkUnusable })
+	}
 	for _, w := range warnings {
 		if !slices.Contains(l.warned, w) {
 			l.Logger.Warn(w.String())
@@ -212,12 +214,16 @@ func (l *loop) selection(f config.Family) *routing.Selection {
 	return nil
 }
 
-// reconcile makes the kernel agree. A step that fails does not keep the others from being done.
+// reconcile makes the kernel agree. A step that fails does not keep the others from being done, but
+// deletions wait until all that is wanted exists: what is to go may be all that a packet has.
 func (l *loop) reconcile(ctx context.Context, now time.Time) {
 	want := routing.Want(l.Config, &l.obs, l.paths, l.selections)
 	steps := routing.Plan(l.Config, l.obs.Have, want)
 	var errs []error
 	for _, s := range steps {
+		if s.Op == routing.Delete && len(errs) > 0 {
+			break
+		}
 		if err := l.apply(ctx, s); err != nil {
 			errs = append(errs, err)
 		}

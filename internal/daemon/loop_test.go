@@ -3,12 +3,14 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ftr/internal/config"
 	"ftr/internal/daemon"
 	"ftr/internal/routing"
 )
@@ -274,5 +276,22 @@ func TestWatchFails(t *testing.T) {
 		if err == nil || err.Error() != "watch the kernel: permission denied" {
 			t.Errorf("error %v", err)
 		}
+	})
+}
+
+// What is to go may be all that a packet has: it waits until everything that is wanted exists.
+func TestFailedStepKeepsOldState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, threeStatic)
+		old := routing.Rule{Family: config.IPv4, Priority: 20010, Table: 6, SuppressPrefixLength: routing.NoSuppress, Protocol: routing.RuleProtocol}
+		w.must(w.kernel.Play(routing.Step{Op: routing.Add, Rule: &old}))
+		w.kernel.FailNext(errors.New("no buffer space available"))
+		stop := w.run()
+		defer stop()
+		synctest.Wait()
+		if !slices.Contains(w.have().Rules, old) {
+			t.Error("the old rule was deleted although a step had failed")
+		}
+		w.until(2*time.Second, "the next try", func() bool { return w.agreed() && !slices.Contains(w.have().Rules, old) })
 	})
 }

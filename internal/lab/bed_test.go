@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,15 @@ import (
 	"ftr/internal/netns"
 )
 
-func TestMain(m *testing.M) { os.Exit(netns.Private(m.Run)) }
+func TestMain(m *testing.M) {
+	os.Exit(netns.Private(func() int {
+		code := m.Run()
+		if exe, err := program(); err == nil {
+			os.RemoveAll(filepath.Dir(exe))
+		}
+		return code
+	}))
+}
 
 // newLab builds a lab whose router is set up by hand: the state that the program would make, in
 // ip(8) and iptables-restore(8) words.

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// ParseLines makes lines from what people type: how many (0: as many as there are rates), their rates
+// ParseLines makes lines from what people type: how many (0: as many as there are rates, at least 2), their rates
 // and weights, separated by commas. A single rate or weight is that of every line; without weights
 // they are in the proportion of the rates.
 func ParseLines(n int, rates, weights string) ([]Line, error) {
 	words := strings.Split(rates, ",")
 	if n == 0 {
-		n = len(words)
+		n = max(2, len(words))
 	}
 	if n < 2 || n > maxLines {
 		return nil, fmt.Errorf("%d lines: want 2 to %d", n, maxLines)

@@ -102,6 +102,7 @@ func (s *Scenario) steps(ctx context.Context) error {
 		{fmt.Sprintf("line %d plugged in again", plug+1), func(ctx context.Context) error { return s.restored(ctx, plug) }},
 		{"incoming connections", s.incoming},
 		{"interfaces down and up", s.bounced},
+		{"daemon killed and started again", s.killed},
 		{"daemon stopped", s.stopped},
 	} {
 		s.Board.begin(step.name)
@@ -180,6 +181,31 @@ func (s *Scenario) start(ctx context.Context) error {
 		return err
 	}
 	return s.Lab.StartDaemon(ctx)
+}
+
+// killed kills the daemon and starts it again: nobody may notice, before, while and after.
+func (s *Scenario) killed(ctx context.Context) error {
+	knocks := s.startKnocking(ctx)
+	defer knocks.end()
+	if err := errors.Join(s.Lab.KillDaemon(), pause(ctx, s.extent.calm/2), s.Lab.StartDaemon(ctx), pause(ctx, s.extent.calm)); err != nil {
+		return err
+	}
+	attempts := knocks.end()
+	s.Board.expect(Row{What: "new connections meanwhile", Expected: "0 fail", Measured: fmt.Sprintf("%d of %d fail", attempts.Failed(), len(attempts)), OK: attempts.Failed() == 0})
+	used := attempts.Shares(len(s.lines))
+	s.Board.expect(Row{What: "lines that carried them", Expected: fmt.Sprint(len(s.lines)), Measured: fmt.Sprint(len(s.lines) - count(used, 0)), OK: count(used, 0) == 0})
+	return s.Lab.DaemonError()
+}
+
+// count returns how often a value is there.
+func count(values []float64, value float64) int {
+	n := 0
+	for _, v := range values {
+		if v == value {
+			n++
+		}
+	}
+	return n
 }
 
 // stopped ends the daemon and looks whether traffic goes on.

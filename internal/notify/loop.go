@@ -164,7 +164,7 @@ func (l *loop) warnMissed(missed []*SendError) {
 	key := strings.Join(keys, "\n")
 	if key != l.missed {
 		for _, err := range missed {
-			l.log.Warn("mail does not reach a recipient", "err", err)
+			l.log.Warn("mail does not reach a recipient", "error", err)
 		}
 	}
 	l.missed = key
@@ -188,7 +188,7 @@ func (l *loop) failed(e *entry, err error, now time.Time) {
 		}
 	}
 	if key != l.said {
-		l.log.Warn("mail cannot be sent, will be tried again", "err", err, "waiting", l.queue.count())
+		l.log.Warn("mail cannot be sent, will be tried again", "error", err, "waiting", l.queue.count())
 	}
 	l.said = key
 }
@@ -201,7 +201,7 @@ func (l *loop) judge(e *entry, failure *SendError, now time.Time) bool {
 		e.maybeSent = true
 		e.refusals++
 		if e.refusals == maxRefusals {
-			l.log.Error("mail given up: the server refuses its content", "err", failure)
+			l.log.Error("mail given up: the server refuses its content", "error", failure)
 			l.queue.drop()
 			l.failures, l.retry, l.said = 0, time.Time{}, ""
 			return true

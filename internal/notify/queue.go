@@ -21,7 +21,7 @@ func openQueue(dir string, log *slog.Logger) *queue {
 	q := &queue{disk: disk{dir: dir}, log: log, next: 1}
 	entries, errs := q.disk.load()
 	for _, err := range errs {
-		log.Warn("mail queue is damaged", "err", err)
+		log.Warn("mail queue is damaged", "error", err)
 	}
 	q.entries = entries
 	if len(entries) > 0 {
@@ -140,7 +140,7 @@ func (q *queue) said(err error) {
 	switch {
 	case err != nil && !q.trouble:
 		q.log.Warn("mail queue cannot be written: waiting mails are kept in memory, and lost if the program ends",
-			"directory", q.disk.dir, "err", err)
+			"directory", q.disk.dir, "error", err)
 	case err == nil && q.trouble:
 		q.log.Info("mail queue can be written again", "directory", q.disk.dir)
 	}

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"slices"
+	"strings"
 
 	"ftr/internal/config"
 )
@@ -41,7 +42,7 @@ func uplinkOn(obs *Observation, link Link) (config.Found, bool) {
 		found.Type, found.Guess = config.DHCP, "a DHCP client holds a lease for it"
 	case routed && route.Protocol == protocolDHCP:
 		found.Type, found.Guess = config.DHCP, "its default route was made by a DHCP client"
-	case peer.IsValid() && link.PointToPoint:
+	case peer.IsValid() && link.PointToPoint && (routed || strings.HasPrefix(link.Name, "ppp")):
 		found.Type, found.Gateway, found.Guess = config.PPP, peer, "it is a point-to-point link with the peer "+peer.String()
 	case routed && dynamic(link, addrs[0].String()):
 		found.Type, found.Guess = config.DHCP, "it has a default route, and its address has a lifetime as DHCP gives it"
@@ -73,9 +74,14 @@ func dynamic(link Link, address string) bool {
 	})
 }
 
-// inside tells whether an interface looks like one to the LAN: a private address (RFC 1918), no peer.
+// virtual are the beginnings of the names that container and machine managers give their interfaces.
+var virtual = []string{"docker", "br-", "veth", "virbr", "vnet", "lxc", "lxdbr", "cni", "flannel", "podman"}
+
+// inside tells whether an interface looks like one to the LAN: a private address (RFC 1918), no peer,
+// and not made for containers or virtual machines.
 func inside(link Link) bool {
-	return !link.PointToPoint && slices.ContainsFunc(link.Addresses, func(a Address) bool {
+	made := slices.ContainsFunc(virtual, func(p string) bool { return strings.HasPrefix(link.Name, p) })
+	return !made && !link.PointToPoint && slices.ContainsFunc(link.Addresses, func(a Address) bool {
 		return a.Prefix.Addr().Is4() && a.Prefix.Addr().IsPrivate()
 	})
 }

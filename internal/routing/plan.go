@@ -13,6 +13,9 @@ import (
 // routes, new rules, and only then what is to go, so that no packet meets a gap. It deletes what
 // carries our tag and what the original program left at the places of cfg; the rest is not ours, and
 // where it has the place of a route of ours, ours is not written (Inspect tells).
+//
+// After a step that failed, the deletions behind it must wait for the next plan: they count on what was
+// to be done before.
 func Plan(cfg *config.Config, have, want State) []Step {
 	var steps []Step
 	values := have.sysctls()

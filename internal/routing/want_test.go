@@ -122,6 +122,7 @@ func TestWantKeepsDefaults(t *testing.T) {
 		{"the original's", []routing.Route{via(2, 3, 0, hop("eth1", "192.0.2.1"))}, []routing.Route{via(2, 3, 0, hop("eth1", "192.0.2.1"))}},
 		{"one a place", []routing.Route{via(2, 117, 0, hop("eth1", "192.0.2.1")), via(2, 117, 0, hop("eth2", "192.0.2.1"))}, []routing.Route{via(2, 117, 0, hop("eth1", "192.0.2.1"))}},
 		{"what we cannot write", []routing.Route{other}, nil},
+		{"ours at no place of ours", []routing.Route{via(2, 117, 7, hop("eth1", "192.0.2.1"))}, nil},
 		{"of another's", []routing.Route{via(2, 16, 0, hop("eth1", "192.0.2.1")), via(2, 3, 100, hop("eth1", "192.0.2.1"))}, nil},
 		{"of a line that had this table", []routing.Route{deadEnd(2)}, nil},
 		{"of another table", []routing.Route{via(9, 117, 0, hop("eth1", "192.0.2.1"))}, nil},
