@@ -43,6 +43,7 @@ type loop struct {
 	retry   time.Duration // pause after the next failure
 	failure string        // the last failure that was logged
 	ready   bool
+	repairs repairs
 
 	answers chan answer
 	probes  sync.WaitGroup
@@ -143,7 +144,7 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 		l.monitors[i].SetLink(now, p.Usable(), p.Problem)
 	}
 	l.obs, l.paths = obs, paths
-	l.warn(routing.Inspect(l.Config, &obs))
+	l.warn(append(routing.Inspect(l.Config, &obs), l.repairs.warnings(now)...))
 	return true
 }
 
@@ -218,7 +219,7 @@ func (l *loop) selection(f config.Family) *routing.Selection {
 // deletions wait until all that is wanted exists: what is to go may be all that a packet has.
 func (l *loop) reconcile(ctx context.Context, now time.Time) {
 	want := routing.Want(l.Config, &l.obs, l.paths, l.selections)
-	steps := routing.Plan(l.Config, l.obs.Have, want)
+	steps, back, until := l.repairs.sort(now, routing.Plan(l.Config, l.obs.Have, want))
 	var errs []error
 	for _, s := range steps {
 		if s.Op == routing.Delete && len(errs) > 0 {
@@ -232,13 +233,26 @@ func (l *loop) reconcile(ctx context.Context, now time.Time) {
 		l.failed(ctx, now, err)
 		return
 	}
+	if len(back) > 0 {
+		l.Logger.Info(told(back))
+	}
+	if !until.IsZero() {
+		l.lookAt = earliest(l.lookAt, until)
+		return
+	}
+	l.repairs.settle(now, want, steps)
+	l.agree(len(steps))
+}
+
+// agree notes that the kernel holds what it should.
+func (l *loop) agree(steps int) {
 	if l.failure != "" {
 		l.Logger.Info("the kernel agrees again")
 	}
 	l.failure, l.retry = "", firstRetry
 	if !l.ready {
 		l.ready = true
-		l.Logger.Debug("the kernel agrees with the configuration", "steps", len(steps))
+		l.Logger.Debug("the kernel agrees with the configuration", "steps", steps)
 		l.Ready()
 	}
 }
