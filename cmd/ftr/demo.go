@@ -43,7 +43,7 @@ func demo(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return unleash(ctx, chaos, logger) })
 	group.Go(func() error {
-		return daemon.Run(ctx, daemon.Options{
+		return daemon.New(daemon.Options{
 			Config: cfg, Kernel: kernel, Prober: network, Logger: logger,
 			Rand: rand.New(rand.NewPCG(seed, 1)),
 			Notify: func(_ time.Time, subject, _ string) {
@@ -51,7 +51,7 @@ func demo(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 					logger.Info("demo: this would be mailed now", "subject", subject)
 				}
 			},
-		})
+		}).Run(ctx)
 	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

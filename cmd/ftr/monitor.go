@@ -87,7 +87,7 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 	logger.Info("Fault Tolerant Router starts", "version", version, "uplinks", len(cfg.Uplinks))
 	group.Go(func() error {
 		defer stopMail()
-		return daemon.Run(ctx, opts)
+		return daemon.New(opts).Run(ctx)
 	})
 	err = group.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,6 +43,8 @@ type Options struct {
 	Prober Prober
 	Logger *slog.Logger
 	Rand   *rand.Rand // order of the targets
+	// Modes are the uplinks that people have taken out of use or forced into it, by interface.
+	Modes map[string]Mode
 	// Remember keeps the value that a sysctl had before our first change; nil: nobody asks.
 	Remember func(key, old string) error
 	// Notify tells people; it must not block. nil: nobody is told.
@@ -54,9 +58,21 @@ type Options struct {
 	Ready func()
 }
 
-// Run keeps the kernel in agreement with the configuration and the health of the uplinks until ctx
-// ends. It leaves the kernel as it is then, so that traffic goes on.
-func Run(ctx context.Context, opts Options) error {
+// Daemon is the loop with its doors to the outside. Its methods may be called concurrently.
+type Daemon struct {
+	opts     Options
+	commands chan command
+	snapshot atomic.Pointer[status.Snapshot]
+}
+
+// command is something to be done by the goroutine that owns the state.
+type command struct {
+	do   func(l *loop)
+	done chan struct{}
+}
+
+// New returns a daemon that does nothing before Run.
+func New(opts Options) *Daemon {
 	if opts.Remember == nil {
 		opts.Remember = func(string, string) error { return nil }
 	}
@@ -72,10 +88,22 @@ func Run(ctx context.Context, opts Options) error {
 	if opts.Ready == nil {
 		opts.Ready = func() {}
 	}
+	d := &Daemon{opts: opts, commands: make(chan command)}
+	publish := opts.Publish
+	d.opts.Publish = func(s *status.Snapshot) {
+		d.snapshot.Store(s)
+		publish(s)
+	}
+	return d
+}
+
+// Run keeps the kernel in agreement with the configuration and the health of the uplinks until ctx
+// ends. It leaves the kernel as it is then, so that traffic goes on.
+func (d *Daemon) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	hints := make(chan struct{}, 1)
 	group.Go(func() error {
-		err := opts.Kernel.Watch(ctx, func() {
+		err := d.opts.Kernel.Watch(ctx, func() {
 			select {
 			case hints <- struct{}{}:
 			default: // one is waiting already, and the look that it causes sees this change too
@@ -86,9 +114,40 @@ func Run(ctx context.Context, opts Options) error {
 		}
 		return nil
 	})
-	group.Go(func() error { return newLoop(opts).run(ctx, hints) })
+	group.Go(func() error { return newLoop(d.opts).run(ctx, hints, d.commands) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// Snapshot returns the picture of the latest cycle; nil before the first.
+func (d *Daemon) Snapshot() *status.Snapshot { return d.snapshot.Load() }
+
+// Reload makes a configuration the one in force. Uplinks that stay, by their interface, keep their
+// health and their place.
+func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
+	return d.command(ctx, func(l *loop) { l.reload(time.Now(), cfg) })
+}
+
+// SetMode takes uplinks out of use or puts them back, by their interface; those not named are judged
+// by their health.
+func (d *Daemon) SetMode(ctx context.Context, modes map[string]Mode) error {
+	return d.command(ctx, func(l *loop) { l.modes = maps.Clone(modes) })
+}
+
+// command lets the loop do something and waits until it is done.
+func (d *Daemon) command(ctx context.Context, do func(*loop)) error {
+	c := command{do: do, done: make(chan struct{})}
+	select {
+	case d.commands <- c:
+	case <-ctx.Done():
+		return fmt.Errorf("the daemon does not answer: %w", ctx.Err())
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the daemon does not answer: %w", ctx.Err())
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type loop struct {
 	ready   bool
 	repairs repairs
 
+	modes   map[string]Mode // by interface
 	answers chan answer
 	probes  sync.WaitGroup
 }
@@ -60,12 +62,12 @@ type answer struct {
 func newLoop(opts Options) *loop {
 	return &loop{
 		Options: opts, scope: routing.ScopeOf(opts.Config), retry: firstRetry,
-		answers: make(chan answer),
+		answers: make(chan answer), modes: maps.Clone(opts.Modes),
 	}
 }
 
 // run turns until ctx ends, and waits for the probes that it started.
-func (l *loop) run(ctx context.Context, hints <-chan struct{}) error {
+func (l *loop) run(ctx context.Context, hints <-chan struct{}, commands <-chan command) error {
 	defer l.probes.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -77,6 +79,9 @@ func (l *loop) run(ctx context.Context, hints <-chan struct{}) error {
 			l.lookAt = earliest(l.lookAt, l.looked.Add(breath))
 		case a := <-l.answers:
 			a.monitor.Answer(time.Now(), a.id, a.rtt, a.err)
+		case c := <-commands:
+			c.do(l)
+			close(c.done)
 		case <-timer.C:
 		}
 		l.turn(ctx, time.Now())
@@ -134,16 +139,13 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 	}
 	paths := routing.Resolve(l.Config, &obs)
 	if l.monitors == nil {
-		l.start(now, &obs, paths)
+		l.adopt(&obs)
 	}
+	l.obs = obs
+	l.follow(now, paths)
 	for i, p := range paths {
-		if l.paths != nil && moved(l.paths[i], p) {
-			// Nothing is known of the new way; the line keeps its place until it is judged.
-			l.monitors[i] = health.New(l.params(), l.Rand, now)
-		}
 		l.monitors[i].SetLink(now, p.Usable(), p.Problem)
 	}
-	l.obs, l.paths = obs, paths
 	l.warn(append(routing.Inspect(l.Config, &obs), l.repairs.warnings(now)...))
 	return true
 }
@@ -155,16 +157,44 @@ func moved(before, after routing.Path) bool {
 		(before.Source != after.Source || before.Gateway != after.Gateway)
 }
 
-// start makes the monitors, and adopts the selection that it finds.
-func (l *loop) start(now time.Time, obs *routing.Observation, paths []routing.Path) {
-	for range paths {
-		l.monitors = append(l.monitors, health.New(l.params(), l.Rand, now))
+// follow makes paths the ones in force, with the monitors that there are, by interface and family, and
+// new ones. Where a path leads another way than before, nothing is known of it, and it keeps its place
+// until it is judged.
+func (l *loop) follow(now time.Time, paths []routing.Path) {
+	monitors := make([]*health.Monitor, len(paths))
+	for i, p := range paths {
+		j := slices.IndexFunc(l.paths, func(o routing.Path) bool { return o.Interface == p.Interface && o.Family == p.Family })
+		if j < 0 || moved(l.paths[j], p) {
+			monitors[i] = health.New(l.params(), l.Rand, now)
+			continue
+		}
+		monitors[i] = l.monitors[j]
 	}
+	l.paths, l.monitors = paths, monitors
+}
+
+// adopt takes over the selection that a previous run left in the kernel.
+func (l *loop) adopt(obs *routing.Observation) {
 	for _, f := range l.scope.Families {
 		if s := routing.Adopt(l.Config, f, obs.Have); s != nil {
 			l.selections = append(l.selections, *s)
 		}
 	}
+}
+
+// reload puts a configuration in force. What belongs to an uplink is found again by its interface.
+func (l *loop) reload(now time.Time, cfg *config.Config) {
+	for i, s := range l.selections {
+		l.selections[i] = routing.Transfer(s, l.Config, cfg)
+	}
+	l.Config, l.scope = cfg, routing.ScopeOf(cfg)
+	if l.monitors != nil {
+		l.follow(now, routing.Resolve(cfg, &l.obs)) // the look that comes next knows new interfaces
+	}
+	for _, m := range l.monitors {
+		m.Update(now, l.params())
+	}
+	l.lookAt = now
 }
 
 func (l *loop) params() health.Params {
@@ -194,8 +224,8 @@ func (l *loop) decide(now time.Time) bool {
 		return false // not even looked yet
 	}
 	states := make([]health.State, len(l.monitors))
-	for i, m := range l.monitors {
-		states[i] = m.Report(now).State
+	for i, r := range l.reports(now) {
+		states[i] = r.State
 	}
 	var next []routing.Selection
 	for _, f := range l.scope.Families {
@@ -289,11 +319,7 @@ func (l *loop) publish(now time.Time) {
 	if l.monitors == nil {
 		return
 	}
-	reports := make([]health.Report, len(l.monitors))
-	for i, m := range l.monitors {
-		reports[i] = m.Report(now)
-	}
-	next := status.Take(now, l.Config, l.paths, reports, l.selections, l.warned, l.snapshot)
+	next := status.Take(now, l.Config, l.paths, l.reports(now), l.selections, l.warned, l.snapshot)
 	for _, line := range status.Progress(l.snapshot, next) {
 		l.Logger.Debug(line)
 	}

@@ -272,7 +272,7 @@ func (deaf) Watch(context.Context, func()) error { return errors.New("permission
 func TestWatchFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, threeStatic)
-		err := daemon.Run(t.Context(), w.options(deaf{w.kernel}))
+		err := daemon.New(w.options(deaf{w.kernel})).Run(t.Context())
 		if err == nil || err.Error() != "watch the kernel: permission denied" {
 			t.Errorf("error %v", err)
 		}

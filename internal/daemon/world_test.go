@@ -60,21 +60,7 @@ func (b *logBook) count(s string) int {
 // newWorld makes a host with a line for each uplink of a configuration, all well.
 func newWorld(t *testing.T, uplinks string) *world {
 	t.Helper()
-	text := "uplinks:\n" + uplinks + `
-downlinks: {lan: lan0}
-tests:
-  ips: [198.51.100.1, 198.51.100.2, 198.51.100.3, 198.51.100.4, 198.51.100.5, 198.51.100.6]
-  required_successful: 4
-  ping_retries: 3
-  interval: 1
-base_table: 1
-base_priority: 20000
-base_fwmark: 1
-`
-	cfg, problems := config.Parse("test", []byte(text))
-	if cfg == nil {
-		t.Fatalf("configuration: %v", problems)
-	}
+	cfg := parse(t, uplinks)
 	w := &world{t: t, cfg: cfg, logs: &logBook{}}
 	var err error
 	if w.kernel, w.network, w.chaos, err = sim.Demo(cfg, 1); err != nil {
@@ -85,6 +71,19 @@ base_fwmark: 1
 	}
 	return w
 }
+
+// rest is what follows the uplinks in the tests' configurations.
+const rest = `
+downlinks: {lan: lan0}
+tests:
+  ips: [198.51.100.1, 198.51.100.2, 198.51.100.3, 198.51.100.4, 198.51.100.5, 198.51.100.6]
+  required_successful: 4
+  ping_retries: 3
+  interval: 1
+base_table: 1
+base_priority: 20000
+base_fwmark: 1
+`
 
 const threeStatic = `- {interface: eth1, type: static, ip: 192.0.2.2, gateway: 192.0.2.1, description: one, priority_group: 1}
 - {interface: eth2, type: static, ip: 198.51.100.130, gateway: 198.51.100.129, description: two, priority_group: 1, weight: 2}
@@ -124,7 +123,7 @@ func (w *world) run() (stop func()) { return w.runOn(w.kernel) }
 func (w *world) runOn(k daemon.Kernel) (stop func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
-	go func() { done <- daemon.Run(ctx, w.options(k)) }()
+	go func() { done <- daemon.New(w.options(k)).Run(ctx) }()
 	return func() {
 		cancel()
 		if err := <-done; err != nil {

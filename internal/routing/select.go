@@ -93,3 +93,15 @@ func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 	}
 	return &selection
 }
+
+// Transfer returns a selection made under one configuration in terms of another: uplinks are found
+// again by their interface, and those that are gone, or belong to no group any more, are left out.
+func Transfer(s Selection, from, to *config.Config) Selection {
+	moved := Selection{Family: s.Family, Kept: s.Kept}
+	for _, u := range to.Uplinks {
+		if u.Grouped && slices.ContainsFunc(s.Members, func(m Member) bool { return from.Uplinks[m.Uplink].Interface == u.Interface }) {
+			moved.Members = append(moved.Members, Member{u.Index, u.Weight})
+		}
+	}
+	return moved
+}
