@@ -43,6 +43,7 @@ type loop struct {
 	retry   time.Duration // pause after the next failure
 	failure string        // the last failure that was logged
 	ready   bool
+	repairs repairs
 
 	answers chan answer
 	probes  sync.WaitGroup
@@ -219,6 +220,7 @@ func (l *loop) selection(f config.Family) *routing.Selection {
 func (l *loop) reconcile(ctx context.Context, now time.Time) {
 	want := routing.Want(l.Config, &l.obs, l.paths, l.selections)
 	steps := routing.Plan(l.Config, l.obs.Have, want)
+	l.repair(now, want, steps)
 	var errs []error
 	for _, s := range steps {
 		if s.Op == routing.Delete && len(errs) > 0 {
@@ -235,7 +237,7 @@ func (l *loop) reconcile(ctx context.Context, now time.Time) {
 	if l.failure != "" {
 		l.Logger.Info("the kernel agrees again")
 	}
-	l.failure, l.retry = "", firstRetry
+	l.failure, l.retry, l.repairs.agreed = "", firstRetry, want
 	if !l.ready {
 		l.ready = true
 		l.Logger.Debug("the kernel agrees with the configuration", "steps", len(steps))
