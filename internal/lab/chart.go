@@ -27,7 +27,7 @@ type chart struct {
 // chartMark is a vertical line at a moment.
 type chartMark struct {
 	X    float64 // in units
-	Left float64 // in percent
+	Left float64 // of its name, in percent
 	Name string
 	Text string
 }
@@ -50,6 +50,7 @@ func charts(r *Result) []chart {
 	for k, step := range r.Steps {
 		list[0].Marks = append(list[0].Marks, markAt(step, most, fmt.Sprint(k+1)))
 	}
+	part(list[0].Marks)
 	for i, l := range r.Lines {
 		values := make([]float64, len(r.Points))
 		for k, p := range r.Points {
@@ -66,6 +67,19 @@ func charts(r *Result) []chart {
 	return list
 }
 
+// part moves the names of marks apart, so that they can be read; the marks themselves stay.
+func part(marks []chartMark) {
+	const apart = 4 // percent
+	for k := 1; k < len(marks); k++ {
+		marks[k].Left = max(marks[k].Left, marks[k-1].Left+apart)
+	}
+	most := 100.0
+	for k := len(marks) - 1; k >= 0; k-- {
+		marks[k].Left = min(marks[k].Left, most)
+		most = marks[k].Left - apart
+	}
+}
+
 // length returns the time that the charts cover.
 func (r *Result) length() time.Duration {
 	if n := len(r.Points); n > 0 {
@@ -75,8 +89,8 @@ func (r *Result) length() time.Duration {
 }
 
 func markAt(m Mark, most time.Duration, name string) chartMark {
-	part := min(max(float64(m.At)/float64(most), 0), 1)
-	return chartMark{X: round(part * chartWidth), Left: round(part * 100), Name: name, Text: clock(m.At) + " " + m.Text}
+	at := min(max(float64(m.At)/float64(most), 0), 1)
+	return chartMark{X: round(at * chartWidth), Left: round(at * 100), Name: name, Text: clock(m.At) + " " + m.Text}
 }
 
 // draw turns values into an area and its upper edge. Values above the scale (one sample may hold

@@ -107,6 +107,18 @@ func (a Attempts) Failed() int {
 	return n
 }
 
+// Failures says how many failed, with when and why the first did, seen from an event. Example "2 of 90
+// fail, first at 0.31 s: i/o timeout".
+func (a Attempts) Failures(since time.Time) string {
+	text := fmt.Sprintf("%d of %d fail", a.Failed(), len(a))
+	for _, attempt := range a.Sorted() {
+		if attempt.Err != nil {
+			return text + fmt.Sprintf(", first at %.2f s: %v", attempt.Start.Sub(since).Seconds(), attempt.Err)
+		}
+	}
+	return text
+}
+
 // Shares returns the part of the successful connections that each of n lines carried, 0 to 1.
 func (a Attempts) Shares(n int) []float64 {
 	shares, total := make([]float64, n), 0

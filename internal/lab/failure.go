@@ -118,7 +118,7 @@ func (s *Scenario) broken(ctx context.Context, i int, breaks func(int) error, ho
 		Measured: fmt.Sprintf("%.2f s, %d of %d", outage.Seconds(), attempts.Failed(), len(attempts)), OK: outage <= limit,
 	})
 	s.others(i)
-	s.lines[i].Failing = fmt.Sprintf("%s %.2f s", how, outage.Seconds())
+	s.lines[i].Failure, s.lines[i].FailedFor = how, outage
 	return nil
 }
 
@@ -149,6 +149,7 @@ func (s *Scenario) others(broken int) {
 func (s *Scenario) restored(ctx context.Context, i int) error {
 	knocks := s.startKnocking(ctx)
 	defer knocks.end()
+	since := time.Now()
 	if err := s.Lab.Restore(i); err != nil {
 		return err
 	}
@@ -171,7 +172,7 @@ func (s *Scenario) restored(ctx context.Context, i int) error {
 	}
 	s.Board.expect(Row{
 		What: "new connections use it, none fails", Expected: "> 0 use it, 0 fail",
-		Measured: fmt.Sprintf("%d of %d use it, %d fail", used, len(attempts), attempts.Failed()), OK: used > 0 && attempts.Failed() == 0,
+		Measured: fmt.Sprintf("%d use it, %s", used, attempts.Failures(since)), OK: used > 0 && attempts.Failed() == 0,
 	})
 	s.lines[i].Established = s.fate(i)
 	return nil

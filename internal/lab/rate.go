@@ -60,7 +60,7 @@ func (r Rate) String() string {
 func (r Rate) tbf() []string {
 	perSecond := int64(r) / 8
 	burst := max(perSecond/100, 10*frameBytes)
-	limit := max(perSecond/10, 32*frameBytes) + burst
+	limit := max(perSecond/20, 32*frameBytes) + burst
 	return []string{
 		"tbf", "rate", strconv.FormatInt(int64(r), 10) + "bit",
 		"burst", strconv.FormatInt(burst, 10), "limit", strconv.FormatInt(limit, 10),

@@ -94,8 +94,8 @@ func tiles(r *Result) []tile {
 		{fmt.Sprintf("%.1f", together), "Mbit/s", fmt.Sprintf("of payload over all lines; %.1f can be carried", rate.Payload())},
 	}
 	for _, l := range r.Lines {
-		if l.Failing != "" {
-			list = append(list, tile{l.Failing, "", "new connections failed when " + l.Interface + " broke"})
+		if l.Failure != "" {
+			list = append(list, tile{fmt.Sprintf("%.2f", l.FailedFor.Seconds()), "s", "new connections failed: " + l.Failure + " on " + l.Interface})
 		}
 	}
 	return list

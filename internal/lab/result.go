@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -19,14 +20,23 @@ type LineResult struct {
 	Interface   string
 	Rate        Rate
 	Weight      int
-	Share       float64 // of the many connections, 0 to 1
-	Single      float64 // Mbit/s of payload of one download alone; 0: none was there
-	Downloads   int     // of those at once
-	Together    float64 // Mbit/s of payload of those downloads
-	Failing     string  // how it was broken, and how long new connections failed; empty: it was not
-	Established string  // what its established download did meanwhile; empty: it was not looked at
-	Incoming    string  // answered connections to its address
-	Bytes       uint64  // all that it carried, both ways
+	Share       float64       // of the many connections, 0 to 1
+	Single      float64       // Mbit/s of payload of one download alone; 0: none was there
+	Downloads   int           // of those at once
+	Together    float64       // Mbit/s of payload of those downloads
+	Failure     string        // how it was broken; example "silent cut"; empty: it was not
+	FailedFor   time.Duration // new connections, when it broke
+	Established string        // what its established download did meanwhile; empty: it was not looked at
+	Incoming    string        // answered connections to its address
+	Bytes       uint64        // all that it carried, both ways
+}
+
+// failing says in words for how long new connections failed, and why.
+func (l LineResult) failing() string {
+	if l.Failure == "" {
+		return ""
+	}
+	return fmt.Sprintf("%.2f s, %s", l.FailedFor.Seconds(), l.Failure)
 }
 
 // Point is the throughput of all lines over one sampling interval.

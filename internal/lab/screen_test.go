@@ -16,7 +16,7 @@ func example() *Result {
 		Started: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Duration: 95 * time.Second, Interval: time.Second,
 		Lines: []LineResult{
 			{Number: 1, Interface: "wan1", Rate: 10 * Mbit, Weight: 1, Share: 0.17, Single: 9.56, Downloads: 5, Together: 9.5, Established: "went on", Incoming: "100 of 100", Bytes: 12_345_678},
-			{Number: 2, Interface: "wan2", Rate: 20 * Mbit, Weight: 2, Share: 0.83, Downloads: 19, Together: 19, Failing: "silent 1.25 s", Established: "stalled 3.2 s, went on", Incoming: "99 of 100", Bytes: 30_000_000},
+			{Number: 2, Interface: "wan2", Rate: 20 * Mbit, Weight: 2, Share: 0.83, Downloads: 19, Together: 19, Failure: "silent cut", FailedFor: 1250 * time.Millisecond, Established: "stalled 3.2 s, went on", Incoming: "99 of 100", Bytes: 30_000_000},
 		},
 		Rows: []Row{
 			{Step: "lines come up", What: "all lines in use", Expected: "within 5 s", Measured: "0.30 s", OK: true},
@@ -41,7 +41,7 @@ share of connections        17.0 %                  83.0 %
 one download, Mbit/s           9.6                       –
 downloads at once                5                      19       24
 together, Mbit/s               9.5                    19.0     28.5
-new connections failed                       silent 1.25 s
+new connections failed                  1.25 s, silent cut
 established download       went on  stalled 3.2 s, went on
 incoming answered       100 of 100               99 of 100
 carried                    12.3 MB                 30.0 MB  42.3 MB
@@ -101,6 +101,15 @@ func TestChart(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, charts(r)[1]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	spread := []chartMark{{Left: 1}, {Left: 2}, {Left: 50}, {Left: 97}, {Left: 98}}
+	part(spread)
+	var lefts []float64
+	for _, m := range spread {
+		lefts = append(lefts, m.Left)
+	}
+	if diff := cmp.Diff([]float64{1, 5, 50, 96, 100}, lefts); diff != "" {
+		t.Errorf("flags (-want +got):\n%s", diff)
 	}
 	if n := len(ticks(4 * time.Second)); n != 5 {
 		t.Errorf("%d ticks over 4 s, want 5", n)

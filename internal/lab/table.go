@@ -127,7 +127,7 @@ func (r *Result) lineCells() [][]string {
 		}
 		cells = append(cells, []string{
 			l.Interface, fmt.Sprint(l.Rate.Mbits()), fmt.Sprint(l.Weight), fmt.Sprintf("%.1f %%", 100*l.Share), single,
-			fmt.Sprint(l.Downloads), fmt.Sprintf("%.1f", l.Together), l.Failing, l.Established, l.Incoming, megabytes(l.Bytes),
+			fmt.Sprint(l.Downloads), fmt.Sprintf("%.1f", l.Together), l.failing(), l.Established, l.Incoming, megabytes(l.Bytes),
 		})
 		rate, together, count, weights, bytes = rate+l.Rate, together+l.Together, count+l.Downloads, weights+l.Weight, bytes+l.Bytes
 	}

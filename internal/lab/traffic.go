@@ -107,10 +107,10 @@ func (s *Scenario) atOnce(ctx context.Context) error {
 			break
 		}
 	}
-	if err := pause(ctx, 2*s.extent.warmUp); err != nil {
+	if err := pause(ctx, s.extent.warmUp); err != nil {
 		return err
 	}
-	speeds, err := Speed(ctx, downloads, 3*s.extent.measure)
+	speeds, err := Speed(ctx, downloads, 2*s.extent.measure)
 	if err != nil {
 		return err
 	}

@@ -127,11 +127,20 @@ func send(w http.ResponseWriter, ctx context.Context, n, rate int64) {
 		if err := flush.Flush(); err != nil {
 			return
 		}
-		due := start.Add(time.Duration(float64(sent) / float64(rate) * float64(time.Second)))
+		// What could not be sent while a line was broken is not made up for: it would fill the line.
+		if late := time.Since(start.Add(duration(sent, rate))); late > 10*pace {
+			start = start.Add(late)
+		}
+		due := start.Add(duration(sent, rate))
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Until(due)):
 		}
 	}
+}
+
+// duration returns how long n bytes take at a rate of bytes a second.
+func duration(n, rate int64) time.Duration {
+	return time.Duration(float64(n) / float64(rate) * float64(time.Second))
 }
