@@ -29,4 +29,15 @@ type Report struct {
 	HasRTT bool
 	Loss   float64 // share of the latest probes without answer, 0 to 1; NaN: nothing was asked yet
 	Doubt  bool    // an answer is missing and all targets are being asked
+
+	// Jitter is how much the round-trip time varies, smoothed; meaningful only if HasRTT.
+	Jitter time.Duration
+	// Degraded says which limit of quality is exceeded; empty: none. Example "loss 12 %, limit 10 %".
+	Degraded string
+	// WeightPercent is what the quality leaves of the configured weight, 1 to 100; 0 means 100.
+	WeightPercent int
+	// Flaps are the flaps that are remembered, of which each lengthens the hold-down.
+	Flaps int
+	// HeldUntil is when the hold-down of a path that is well again ends; zero: it is not held back.
+	HeldUntil time.Time
 }
