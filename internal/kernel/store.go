@@ -37,20 +37,25 @@ type SysctlStore struct {
 
 // stored is the content of the file.
 type stored struct {
-	Boot   string            `json:"boot_id"` // /proc/sys/kernel/random/boot_id (random(4))
-	NetNS  uint64            `json:"netns"`   // inode of the namespace (namespaces(7))
+	Place
 	Values map[string]string `json:"values"`
+}
+
+// Place is where and when kernel state exists: what was known of it holds nowhere else.
+type Place struct {
+	Boot  string `json:"boot_id"` // /proc/sys/kernel/random/boot_id (random(4))
+	NetNS uint64 `json:"netns"`   // inode of the namespace (namespaces(7))
 }
 
 // OpenSysctlStore reads the store in a state directory, which must exist. A file of another boot or
 // namespace counts as none. A damaged file is moved aside; the error then wraps ErrCorrupt and the
 // store is usable, and empty.
 func OpenSysctlStore(dir string) (*SysctlStore, error) {
-	s := &SysctlStore{dir: dir}
-	var err error
-	if s.content, err = here(); err != nil {
+	here, err := Here()
+	if err != nil {
 		return nil, fmt.Errorf("open the store of sysctl values: %w", err)
 	}
+	s := &SysctlStore{dir: dir, content: stored{Place: here, Values: map[string]string{}}}
 	path := filepath.Join(dir, storeName)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,23 +69,23 @@ func OpenSysctlStore(dir string) (*SysctlStore, error) {
 		err = fmt.Errorf("open the store of sysctl values: %s: %w; the values from before this program's changes are not known any more", path, ErrCorrupt)
 		return s, errors.Join(err, os.Rename(path, filepath.Join(dir, asideName)))
 	}
-	if found.Boot == s.content.Boot && found.NetNS == s.content.NetNS {
+	if found.Place == here {
 		s.content = found
 	}
 	return s, nil
 }
 
-// here says which boot and namespace this is, with no values.
-func here() (stored, error) {
+// Here says which boot and which network namespace this is.
+func Here() (Place, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return stored{}, err
+		return Place{}, fmt.Errorf("identify the boot: %w", err)
 	}
 	var stat unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &stat); err != nil {
-		return stored{}, fmt.Errorf("identify the network namespace: %w", err)
+		return Place{}, fmt.Errorf("identify the network namespace: %w", err)
 	}
-	return stored{Boot: strings.TrimSpace(string(boot)), NetNS: stat.Ino, Values: map[string]string{}}, nil
+	return Place{Boot: strings.TrimSpace(string(boot)), NetNS: stat.Ino}, nil
 }
 
 // valid tells whether this can be something that was written here: with its key a value is written

@@ -14,6 +14,7 @@ type Path struct {
 	Uplink    int // index in config.Config.Uplinks
 	Family    config.Family
 	Interface string
+	Index     int        // of the interface, which another one of the same name does not have; 0: there is none
 	Source    netip.Addr // own address; invalid: none
 	Gateway   netip.Addr // next hop; invalid: none known, or a point-to-point link that needs none
 	OnLink    bool       // the gateway is outside of the interface's prefixes
@@ -48,6 +49,7 @@ func resolve(u config.Uplink, f config.Family, obs *Observation) Path {
 		p.Problem = "interface does not exist"
 		return p
 	}
+	p.Index = link.Index
 	var why string
 	if p.Source, why = source(u, f, link); why == "" {
 		p.Gateway, why = gateway(u, f, link, p.Source, obs)

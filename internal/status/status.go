@@ -18,6 +18,7 @@ import (
 type Uplink struct {
 	Name      string
 	Interface string
+	Index     int // of the interface; 0: it does not exist
 	Family    config.Family
 	Address   netip.Addr // invalid: none
 	Gateway   netip.Addr // invalid: none, or a point-to-point link that needs none
@@ -47,7 +48,7 @@ func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []hea
 	for i, p := range paths {
 		u := cfg.Uplinks[p.Uplink]
 		up := Uplink{
-			Name: u.Name, Interface: u.Interface, Family: p.Family,
+			Name: u.Name, Interface: u.Interface, Index: p.Index, Family: p.Family,
 			Address: p.Source, Gateway: p.Gateway, Health: reports[i], Verdict: reports[i].State,
 		}
 		for _, sel := range selections {

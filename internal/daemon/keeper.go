@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"ftr/internal/config"
+	"ftr/internal/health"
+	"ftr/internal/kernel"
+	"ftr/internal/status"
+)
+
+const (
+	// keepName is the file in the runtime directory.
+	keepName = "health.json"
+	// keepEvery is how often it is written though nothing changed, so that its age tells when the daemon ended.
+	keepEvery = 10 * time.Second
+	// fresh is the age up to which it is believed.
+	fresh = time.Minute
+)
+
+// Known is what was known of a path before a restart.
+type Known struct {
+	Interface string        `json:"interface"`
+	Index     int           `json:"index"`
+	Family    config.Family `json:"family"`
+	Address   string        `json:"address"`
+	State     health.State  `json:"state"`
+	Since     time.Time     `json:"since"`
+	Reason    string        `json:"reason"`
+}
+
+// kept is the content of the file.
+type kept struct {
+	kernel.Place
+	Saved time.Time `json:"saved"`
+	Paths []Known   `json:"paths"`
+}
+
+// Keeper writes what is known of the paths to the runtime directory, for the next run.
+type Keeper struct {
+	path   string
+	here   kernel.Place
+	logger *slog.Logger
+	latest atomic.Pointer[status.Snapshot]
+	wake   chan struct{}
+}
+
+// NewKeeper returns a keeper that writes nothing before Run.
+func NewKeeper(dir string, logger *slog.Logger) (*Keeper, error) {
+	here, err := kernel.Here()
+	if err != nil {
+		return nil, err
+	}
+	return &Keeper{path: filepath.Join(dir, keepName), here: here, logger: logger, wake: make(chan struct{}, 1)}, nil
+}
+
+// Load returns what the previous run knew, if it is of this boot and network namespace and not old.
+func (k *Keeper) Load(now time.Time) ([]Known, error) {
+	data, err := os.ReadFile(k.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what is known of the uplinks: %w", err)
+	}
+	var found kept
+	if err := json.Unmarshal(data, &found); err != nil {
+		return nil, fmt.Errorf("read what is known of the uplinks: %s: %w", k.path, err)
+	}
+	if age := now.Sub(found.Saved); found.Place != k.here || age > fresh || age < -fresh {
+		return nil, nil
+	}
+	return found.Paths, nil
+}
+
+// Offer takes a snapshot to be kept; it never waits.
+func (k *Keeper) Offer(s *status.Snapshot) {
+	before := k.latest.Swap(s)
+	if before != nil && len(status.Progress(before, s)) == 0 {
+		return
+	}
+	select {
+	case k.wake <- struct{}{}:
+	default: // it will write the latest
+	}
+}
+
+// Run writes until ctx ends, and once more then.
+func (k *Keeper) Run(ctx context.Context) error {
+	ticker := time.NewTicker(keepEvery)
+	defer ticker.Stop()
+	failing := false
+	for over := false; !over; {
+		select {
+		case <-ctx.Done():
+			over = true
+		case <-k.wake:
+		case <-ticker.C:
+		}
+		err := k.write(time.Now())
+		if err != nil && !failing {
+			k.logger.Warn("the health of the uplinks is not kept: after a restart they are judged anew", "error", err)
+		}
+		failing = err != nil
+	}
+	return nil
+}
+
+// write replaces the file. It need not survive a power failure, since it is void then.
+func (k *Keeper) write(now time.Time) error {
+	s := k.latest.Load()
+	if s == nil {
+		return nil
+	}
+	content := kept{Place: k.here, Saved: now}
+	for _, u := range s.Uplinks {
+		content.Paths = append(content.Paths, Known{
+			Interface: u.Interface, Index: u.Index, Family: u.Family, Address: u.Address.String(),
+			State: u.Health.State, Since: u.Health.Since, Reason: u.Health.Reason,
+		})
+	}
+	data, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	draft := k.path + ".new"
+	if err := os.WriteFile(draft, data, 0o640); err != nil {
+		return errors.Join(err, os.Remove(draft))
+	}
+	return os.Rename(draft, k.path)
+}
