@@ -30,7 +30,10 @@ func demo(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cfg.Tests.Interval = min(cfg.Tests.Interval, demoInterval)
+	for i := range cfg.Uplinks {
+		t := &cfg.Uplinks[i].Tests
+		t.Interval = min(t.Interval, demoInterval)
+	}
 	seed := rand.Uint64()
 	kernel, network, chaos, err := sim.Demo(cfg, seed)
 	if err != nil {

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"math/bits"
-	"net/netip"
 	"slices"
 )
 
@@ -17,7 +16,7 @@ func (d *draft) config() *Config {
 	c := &Config{
 		LAN:     values(d.lan.value),
 		DMZ:     values(d.dmz.value),
-		Tests:   d.testsConfig(),
+		Tests:   d.tests.config(d.tests.interval.value),
 		Log:     Log{File: d.logFile.value, MaxSize: d.logSize.value, OldFiles: int(d.logKept.value)},
 		Email:   d.emailConfig(),
 		Numbers: d.numbers(uint32(n)),
@@ -39,6 +38,7 @@ func (d *draft) uplink(i int, base Numbers, n uint32) Uplink {
 		Table: base.BaseTable + index, Mark: base.BaseMark + index,
 		AddressPriority: base.BasePriority + index, MarkPriority: base.BasePriority + n + index,
 	}
+	line.Metered, line.Tests = u.metered.value, u.testsIn(d)
 	if line.Type == Static {
 		line.Address, line.Gateway = u.address.value, u.gateway.value
 	}
@@ -89,26 +89,6 @@ func (d *draft) mask(n int64) int64 {
 	}
 	last := uint64(max(d.base.value+n-1, 0))
 	return max(int64(1)<<bits.Len64(last)-1, 0xff)
-}
-
-func (d *draft) testsConfig() Tests {
-	return Tests{
-		Targets: d.distinctTargets(), Required: int(d.required.value), Retries: int(d.retries.value),
-		Interval: d.interval.value, Timeout: d.timeout.value,
-	}
-}
-
-// distinctTargets returns the accepted targets without repetitions: a host has one vote.
-func (d *draft) distinctTargets() []netip.Addr {
-	var list []netip.Addr
-	seen := make(map[netip.Addr]bool, len(d.targets.value))
-	for _, t := range d.targets.value {
-		if t.given() && !seen[t.value] {
-			seen[t.value] = true
-			list = append(list, t.value)
-		}
-	}
-	return list
 }
 
 func (d *draft) emailConfig() Email {

@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// maxTargets is far more than anybody needs, and few enough to ask all at once.
-const maxTargets = 256
-
 // check compares the values of a file with each other. Values that were refused before are left out,
 // so that one mistake is reported once.
 func (w *walker) check(d *draft) {
@@ -150,64 +147,6 @@ func (w *walker) checkDownlinks(d *draft) {
 	if d.lan.given() && len(d.lan.value) == 0 {
 		fail(w, &d.lan, "", "is empty", "at least one interface")
 	}
-}
-
-// checkTests: enough different targets that are really elsewhere.
-func (w *walker) checkTests(d *draft) {
-	if d.targets.given() && len(d.targets.value) == 0 {
-		fail(w, &d.targets, "", "is empty", "a list of at least one address")
-		return
-	}
-	if len(d.targets.value) > maxTargets {
-		fail(w, &d.targets, "", fmt.Sprintf("has %d entries", len(d.targets.value)), fmt.Sprintf("at most %d", maxTargets))
-		return
-	}
-	w.checkTargets(d)
-	targets := len(d.distinctTargets())
-	if d.targets.given() && d.required.usable() && d.required.value > int64(targets) {
-		fail(w, &d.required, strconv.FormatInt(d.required.value, 10),
-			fmt.Sprintf("is more than the %d different targets in tests.ips, so no line could ever be up", targets), fmt.Sprintf("from 1 to %d", targets))
-	}
-}
-
-func (w *walker) checkTargets(d *draft) {
-	first := make(map[netip.Addr]*field[netip.Addr], len(d.targets.value))
-	own, gateways := d.routers()
-	for i := range d.targets.value {
-		t := &d.targets.value[i]
-		if !t.given() {
-			continue
-		}
-		other, twice := first[t.value]
-		switch {
-		case twice:
-			warn(w, t, t.value.String(), "is listed already as "+use(other)+" and counts once")
-			continue
-		case own[t.value] != "":
-			fail(w, t, t.value.String(), "is the router's own address on "+own[t.value]+" and answers always", "a host on the internet")
-		case gateways[t.value] != "":
-			warn(w, t, t.value.String(), "is the gateway of "+gateways[t.value]+", which answers also when the line behind it is dead")
-		}
-		first[t.value] = t
-	}
-}
-
-// routers returns the own addresses and the gateways of static lines, with the paths of their lines.
-func (d *draft) routers() (own, gateways map[netip.Addr]string) {
-	own, gateways = map[netip.Addr]string{}, map[netip.Addr]string{}
-	for i := range d.uplinks.value {
-		u := &d.uplinks.value[i]
-		if !u.isStatic() {
-			continue
-		}
-		if u.address.given() {
-			own[u.address.value] = u.section.path
-		}
-		if u.gateway.given() {
-			gateways[u.gateway.value] = u.section.path
-		}
-	}
-	return own, gateways
 }
 
 // checkNumbers: tables, rule priorities and marks of all uplinks stay clear of the system's.

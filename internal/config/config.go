@@ -49,7 +49,7 @@ type Config struct {
 	Uplinks []Uplink // in the order of the file, which gives each its table, mark and priorities
 	LAN     []string // inside interfaces
 	DMZ     []string // inside interfaces with servers; may be empty
-	Tests   Tests
+	Tests   Tests    // for lines that say nothing of their own; the daemon reads Uplink.Tests
 	Log     Log
 	Email   Email
 	Numbers Numbers
@@ -83,20 +83,13 @@ type Uplink struct {
 	Grouped   bool       // false: never used for new outgoing connections; incoming ones still work
 	Group     int        // priority_group: lower is preferred; meaningful only if Grouped
 	Weight    int        // share within the group, 1 to 256
+	Metered   bool       // every byte costs: asked less often while calm; Tests.Interval has it already
+	Tests     Tests      // how this line is judged: Config.Tests with what the file says for this line
 
 	Table           uint32 // base_table+i: leads to this uplink and nowhere else
 	Mark            uint32 // base_fwmark+i, to be set and matched only under Numbers.Mask
 	AddressPriority uint32 // base_priority+i: rule from the uplink's address
 	MarkPriority    uint32 // base_priority+n+i: rule for the uplink's mark
-}
-
-// Tests says how reachability is probed.
-type Tests struct {
-	Targets  []netip.Addr  // well-known hosts; shuffled by the prober
-	Required int           // tests.required_successful: targets that must answer, 1 to len(Targets)
-	Retries  int           // tests.ping_retries: attempts per target before it counts as silent, from 1
-	Interval time.Duration // between calm rounds
-	Timeout  time.Duration // the longest wait for one answer
 }
 
 // Log says where the log file is and how it is rotated.

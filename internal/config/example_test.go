@@ -16,6 +16,9 @@ func TestExample(t *testing.T) {
 		{Index: 1, Name: "DSL", Interface: "ppp0", Type: PPP, Grouped: true, Group: 1, Weight: 1, Table: 2, Mark: 2, AddressPriority: 20001, MarkPriority: 20004},
 		{Index: 2, Name: "Cable", Interface: "eth2", Type: DHCP, Grouped: true, Group: 1, Weight: 1, Table: 3, Mark: 3, AddressPriority: 20002, MarkPriority: 20005},
 	}
+	for i := range want {
+		want[i].Tests = c.Tests
+	}
 	if diff := cmp.Diff(want, c.Uplinks, exact()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -32,7 +35,9 @@ func TestExample(t *testing.T) {
 // TestExampleUncommented: what stands in the example as a comment is valid too.
 func TestExampleUncommented(t *testing.T) {
 	text := strings.ReplaceAll(Example(), "    password_file:", "    # password_file:")
-	for _, name := range []string{"dmz", "domain", "password_credential", "fwmark_mask", "state", "runtime"} {
+	for _, name := range []string{"dmz", "domain", "password_credential", "fwmark_mask", "state", "runtime", "targets", "metered_interval",
+		"min_timeout", "rise", "fall", "hold_down", "max_hold_down", "flap_memory", "window", "loss", "loss_return", "latency",
+		"latency_return", "jitter", "jitter_return", "action", "weight"} {
 		if !strings.Contains(text, "# "+name+": ") {
 			t.Errorf("%s is not a comment of the example", name)
 		}

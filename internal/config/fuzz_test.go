@@ -39,7 +39,8 @@ func FuzzParse(f *testing.F) {
 func checkConfig(t *testing.T, c *Config) {
 	t.Helper()
 	n := uint32(len(c.Uplinks))
-	if n < 1 || n > MaxUplinks || len(c.LAN) == 0 || len(c.Tests.Targets) < c.Tests.Required || c.Tests.Required < 1 || c.Tests.Retries < 1 || c.Tests.Interval <= 0 || c.Tests.Timeout <= 0 {
+	checkConfigTests(t, c.Tests)
+	if n < 1 || n > MaxUplinks || len(c.LAN) == 0 {
 		t.Errorf("invalid configuration %+v", c)
 	}
 	if b := c.Numbers; b.DefaultTable != b.BaseTable+n || b.DefaultTable > lastTable || b.DefaultPriority != b.BasePriority+2*n || b.DefaultPriority < b.BasePriority || b.Mask < 1 {
@@ -49,9 +50,23 @@ func checkConfig(t *testing.T, c *Config) {
 		if u.Name == "" || u.Interface == "" || u.Weight < 1 || u.Weight > 256 || u.Mark == 0 || u.Mark&^c.Numbers.Mask != 0 {
 			t.Errorf("invalid uplink %+v", u)
 		}
+		checkConfigTests(t, u.Tests)
 	}
 	if c.Email.Enabled && len(c.Email.Lacking()) > 0 {
 		t.Errorf("mails cannot be sent: %v", c.Email.Lacking())
+	}
+}
+
+func checkConfigTests(t *testing.T, c Tests) {
+	t.Helper()
+	if len(c.Targets) < c.Required || c.Required < 1 || c.Retries < 1 || c.Interval <= 0 || c.MinTimeout <= 0 || c.MinTimeout > c.Timeout {
+		t.Errorf("invalid tests %+v", c)
+	}
+	if d := c.Damping; d.Rise < 1 || d.Fall < 1 || d.HoldDown < 0 || d.HoldDown > d.MaxHoldDown || d.FlapMemory <= 0 {
+		t.Errorf("invalid damping %+v", d)
+	}
+	if q := c.Quality; q.Window <= 0 || q.Loss.Return > q.Loss.Leave || q.Latency.Return > q.Latency.Leave || q.Jitter.Return > q.Jitter.Leave || q.WeightPercent < 1 {
+		t.Errorf("invalid quality %+v", q)
 	}
 }
 

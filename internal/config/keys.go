@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -59,10 +60,7 @@ type draft struct {
 	downlinks field[struct{}]
 	lan, dmz  field[[]field[string]]
 
-	tests                      field[struct{}]
-	targets                    field[[]field[netip.Addr]]
-	required, retries          field[int64]
-	interval, timeout          field[time.Duration]
+	tests                      testsDraft
 	log                        field[struct{}]
 	logFile                    field[string]
 	logSize, logKept           field[int64]
@@ -84,6 +82,28 @@ type uplinkDraft struct {
 	address, gateway   field[netip.Addr]
 	group, weight      field[int64]
 	defaultRoute       field[bool]
+	metered            field[bool]
+	tests              testsDraft
+}
+
+type testsDraft struct {
+	section                           field[struct{}]
+	ips                               field[[]field[netip.Addr]]
+	targets                           field[[]field[Target]]
+	required, retries, rise, fall     field[int64]
+	interval, meteredInterval         field[time.Duration]
+	timeout, minTimeout               field[time.Duration]
+	holdDown, maxHoldDown, flapMemory field[time.Duration]
+	quality                           qualityDraft
+}
+
+type qualityDraft struct {
+	section                  field[struct{}]
+	window                   field[time.Duration]
+	loss, lossReturn, weight field[int64]
+	latency, latencyReturn   field[time.Duration]
+	jitter, jitterReturn     field[time.Duration]
+	action                   field[Action]
 }
 
 type smtpDraft struct {
@@ -104,8 +124,8 @@ func table(d *draft) []key {
 			doc: "The lines to the internet. Their order gives each its routing table, mark and rule priorities: append new lines at the end, so that the numbers of the others stay."},
 		{name: "downlinks", required: true, form: section{&d.downlinks, downlinkKeys(d)},
 			doc: "The inside interfaces, whose traffic goes out over the uplinks."},
-		{name: "tests", required: true, form: section{&d.tests, testKeys(d)},
-			doc: "How it is found out whether a line works: well-known hosts are asked through each line (ICMP echo)."},
+		{name: "tests", required: true, form: section{&d.tests.section, testKeys(&d.tests)},
+			doc: "How it is found out whether a line works: well-known hosts are asked through each line."},
 		{name: "log", form: section{&d.log, logKeys(d)},
 			doc: "The log file. Console and journal get the same messages."},
 		{name: "email", form: section{&d.email, emailKeys(d)},
@@ -142,6 +162,10 @@ func uplinkKeys(u *uplinkDraft) []key {
 			doc: "The form of 2015 files in place of priority_group: yes is group 1, no is none. Not together with priority_group."},
 		{name: "weight", form: integer(&u.weight, 1, 256), fallback: "1",
 			doc: "Share of the line within its group: a line of weight 2 gets twice the connections of one of weight 1."},
+		{name: "metered", era: sinceGo, form: boolean(&u.metered), fallback: "no",
+			doc: "Whether every byte of the line costs: it is asked each tests.metered_interval while all is calm."},
+		{name: "tests", era: sinceGo, form: section{&u.tests.section, inherited(testKeys(&u.tests))},
+			doc: "What is different for this line from the section tests, key by key."},
 	}
 }
 
@@ -154,19 +178,76 @@ func downlinkKeys(d *draft) []key {
 	}
 }
 
-func testKeys(d *draft) []key {
+func testKeys(t *testsDraft) []key {
 	return []key{
-		{name: "ips", required: true, form: list[netip.Addr]{&d.targets, address}, example: "[1.1.1.1, 8.8.8.8, 9.9.9.9, 208.67.222.222, 4.2.2.2, 193.0.14.129]",
-			doc: "Targets to ask: hosts of different operators that answer from everywhere. They are asked in random order."},
-		{name: "required_successful", form: integer(&d.required, 1, 100000), fallback: "1", example: "2",
-			doc: "How many targets must answer for a line to be up. At most the number of targets."},
-		{name: "ping_retries", form: integer(&d.retries, 1, 100), fallback: "3", example: "3",
+		{name: "ips", form: list[netip.Addr]{&t.ips, address}, otherwise: "only tests.targets are asked", example: "[1.1.1.1, 8.8.8.8, 9.9.9.9, 208.67.222.222, 4.2.2.2, 193.0.14.129]",
+			doc: "Hosts to ask by ICMP echo: those of different operators that answer from everywhere. They are asked in random order. There must be at least one in ips or targets."},
+		{name: "targets", era: sinceGo, form: targetList{&t.targets}, otherwise: "only tests.ips are asked", sample: "[\"tcp://1.1.1.1:443\", \"dns://9.9.9.9/example.com\", {url: \"https://1.1.1.1/\", host: one.one.one.one, status: 200}]",
+			doc: "More hosts to ask, each with its method; they and ips make one quorum. icmp: echo. tcp: a connection, a refusal answers too. dns: a query for the name, any answer counts. http and https: a GET; host is the host name sent and verified (without it: the address), status the expected one (without it: any from 200 to 399). gateway: the line's own gateway by ARP. Hosts are addresses: names would be resolved through whichever line works."},
+		{name: "required_successful", form: integer(&t.required, 1, 100000), fallback: "1", example: "2",
+			doc: "How many targets must answer for a line to be up. At most the number of targets. A target that is silent through all lines loses its vote."},
+		{name: "ping_retries", form: integer(&t.retries, 1, 100), fallback: "3", example: "3",
 			doc: "Attempts per target before it counts as silent."},
-		{name: "interval", form: duration(&d.interval, 10*time.Millisecond, day), fallback: "1s", example: "1s",
-			doc: "Time between rounds while all is calm."},
-		{name: "timeout", era: sinceGo, form: duration(&d.timeout, 10*time.Millisecond, day), fallback: "2s", example: "2s",
-			doc: "Longest wait for one answer."},
+		{name: "interval", form: duration(&t.interval, 10*time.Millisecond, day), fallback: "1s", example: "1s",
+			doc: "Time between probes while all is calm. A lost answer, an error or traffic without replies has all targets asked at once."},
+		{name: "metered_interval", era: sinceGo, form: duration(&t.meteredInterval, 10*time.Millisecond, day), fallback: "4s",
+			doc: "The interval of metered lines, unless interval is longer or the line has an interval of its own."},
+		{name: "timeout", era: sinceGo, form: duration(&t.timeout, 10*time.Millisecond, day), fallback: "2s", example: "2s",
+			doc: "Longest wait for one answer. The wait follows the measured round-trip time."},
+		{name: "min_timeout", era: sinceGo, form: duration(&t.minTimeout, time.Millisecond, day), fallback: "20ms",
+			doc: "Shortest wait for one answer, above the noise of this machine. At most timeout."},
+		{name: "rise", era: sinceGo, form: integer(&t.rise, 1, 1000), fallback: "2",
+			doc: "Good rounds in a row before a line that was down is up again."},
+		{name: "fall", era: sinceGo, form: integer(&t.fall, 1, 1000), fallback: "1",
+			doc: "Bad rounds in a row before a line is down."},
+		{name: "hold_down", era: sinceGo, form: duration(&t.holdDown, 0, day), fallback: "1s",
+			doc: "How long a line that was down must be well before it is up again. Doubles with each time it went down that is not forgotten. 0: no waiting."},
+		{name: "max_hold_down", era: sinceGo, form: duration(&t.maxHoldDown, 0, day), fallback: "5m",
+			doc: "The longest that a line is held down. At least hold_down."},
+		{name: "flap_memory", era: sinceGo, form: duration(&t.flapMemory, time.Second, 366*day), fallback: "10m",
+			doc: "Time without going down after which one time is forgotten."},
+		{name: "quality", era: sinceGo, form: section{&t.quality.section, qualityKeys(&t.quality)},
+			doc: "What loss, latency and jitter a line may have. Each has a value at which a line is bad and another at which it is good again."},
 	}
+}
+
+func qualityKeys(q *qualityDraft) []key {
+	return []key{
+		{name: "window", era: sinceGo, form: duration(&q.window, time.Second, day), fallback: "10s",
+			doc: "Time over which loss, latency and jitter are measured; for latency and jitter at least five probes."},
+		{name: "loss", era: sinceGo, form: integer(&q.loss, 0, 100), fallback: "50",
+			doc: "Percent of lost round trips from which a line is bad. Targets that do not answer at all are left to the quorum. 0: loss is not judged."},
+		{name: "loss_return", era: sinceGo, form: integer(&q.lossReturn, 0, 100), sample: "20", otherwise: "two fifths of loss",
+			doc: "Percent of lost round trips at which it is good again."},
+		{name: "latency", era: sinceGo, form: duration(&q.latency, 0, day), sample: "400ms", otherwise: "latency is not judged",
+			doc: "Mean round-trip time from which a line is bad. 0: latency is not judged."},
+		{name: "latency_return", era: sinceGo, form: duration(&q.latencyReturn, 0, day), sample: "300ms", otherwise: "four fifths of latency",
+			doc: "Mean round-trip time at which it is good again."},
+		{name: "jitter", era: sinceGo, form: duration(&q.jitter, 0, day), sample: "100ms", otherwise: "jitter is not judged",
+			doc: "Mean deviation of the round-trip times from which a line is bad. 0: jitter is not judged."},
+		{name: "jitter_return", era: sinceGo, form: duration(&q.jitterReturn, 0, day), sample: "60ms", otherwise: "four fifths of jitter",
+			doc: "Mean deviation at which it is good again."},
+		{name: "action", era: sinceGo, form: choice(&q.action, []string{"down", "weight"}, []Action{ActionDown, ActionWeight}), fallback: "down",
+			doc: "What becomes of a bad line. down: it is down. weight: it stays up with a smaller share of the new connections."},
+		{name: "weight", era: sinceGo, form: integer(&q.weight, 1, 100), fallback: "25",
+			doc: "Percent of its weight that a bad line keeps, with action: weight."},
+	}
+}
+
+// inherited makes keys that need not be given: what is absent holds as in the section tests.
+func inherited(keys []key) []key {
+	for i := range keys {
+		k := &keys[i]
+		if s, ok := k.form.(section); ok {
+			k.form = section{s.into, inherited(s.keys)}
+			continue
+		}
+		if k.sample == "" {
+			k.sample = cmp.Or(k.example, k.fallback)
+		}
+		k.fallback, k.example, k.otherwise = "", "", "as in tests"
+	}
+	return keys
 }
 
 func logKeys(d *draft) []key {

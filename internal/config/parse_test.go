@@ -47,19 +47,33 @@ func mustParse(t *testing.T, name string, data []byte) *Config {
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-func ips(list ...string) []netip.Addr {
-	var addresses []netip.Addr
+func echoes(list ...string) []Target {
+	var targets []Target
 	for _, s := range list {
-		addresses = append(addresses, ip(s))
+		targets = append(targets, Echo(ip(s)))
 	}
-	return addresses
+	return targets
+}
+
+// testsOf are tests with the defaults of a file that says nothing else.
+func testsOf(required, retries int, interval, timeout time.Duration, targets ...string) Tests {
+	return Tests{
+		Targets: echoes(targets...), Required: required, Retries: retries, Interval: interval, Timeout: timeout, MinTimeout: 20 * time.Millisecond,
+		Damping: Damping{Rise: 2, Fall: 1, HoldDown: time.Second, MaxHoldDown: 5 * time.Minute, FlapMemory: 10 * time.Minute},
+		Quality: Quality{Window: 10 * time.Second, Loss: Limit[int]{50, 20}, WeightPercent: 25},
+	}
 }
 
 func originalTests() Tests {
-	return Tests{
-		Targets:  ips("8.8.8.8", "8.8.4.4", "208.67.222.222", "208.67.220.220", "4.2.2.2", "4.2.2.3"),
-		Required: 4, Retries: 1, Interval: time.Minute, Timeout: 2 * time.Second,
+	return testsOf(4, 1, time.Minute, 2*time.Second, "8.8.8.8", "8.8.4.4", "208.67.222.222", "208.67.220.220", "4.2.2.2", "4.2.2.3")
+}
+
+// sameTests gives each uplink the tests of the file.
+func sameTests(c *Config) *Config {
+	for i := range c.Uplinks {
+		c.Uplinks[i].Tests = c.Tests
 	}
+	return c
 }
 
 func TestParseForm2015(t *testing.T) {
@@ -83,7 +97,7 @@ func TestParseForm2015(t *testing.T) {
 		},
 		Numbers: Numbers{BaseTable: 1, BasePriority: 40000, BaseMark: 1, Mask: 0xff, DefaultTable: 4, DefaultPriority: 40006},
 	}
-	if diff := cmp.Diff(want, got, exact()); diff != "" {
+	if diff := cmp.Diff(sameTests(want), got, exact()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if !got.HasInlinePassword() {
@@ -109,7 +123,7 @@ func TestParseForm2016(t *testing.T) {
 		},
 		Numbers: Numbers{BaseTable: 1, BasePriority: 40000, BaseMark: 1, Mask: 0xff, DefaultTable: 5, DefaultPriority: 40008},
 	}
-	if diff := cmp.Diff(want, got, exact()); diff != "" {
+	if diff := cmp.Diff(sameTests(want), got, exact()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -123,12 +137,12 @@ func TestParseMinimal(t *testing.T) {
 			{Index: 1, Name: "eth2", Interface: "eth2", Type: DHCP, Grouped: true, Group: 1, Weight: 1, Table: 2, Mark: 2, AddressPriority: 20001, MarkPriority: 20003},
 		},
 		LAN:     []string{"eth0"},
-		Tests:   Tests{Targets: ips("1.1.1.1", "8.8.8.8", "9.9.9.9"), Required: 1, Retries: 3, Interval: time.Second, Timeout: 2 * time.Second},
+		Tests:   testsOf(1, 3, time.Second, 2*time.Second, "1.1.1.1", "8.8.8.8", "9.9.9.9"),
 		Log:     Log{MaxSize: 1 << 20, OldFiles: 10},
 		Email:   Email{MaxAge: 72 * time.Hour, SMTP: SMTP{Port: 25, STARTTLS: true}},
 		Numbers: Numbers{BaseTable: 1, BasePriority: 20000, BaseMark: 1, Mask: 0xff, DefaultTable: 3, DefaultPriority: 20004, SuppressPriority: 19999},
 	}
-	if diff := cmp.Diff(want, got, exact()); diff != "" {
+	if diff := cmp.Diff(sameTests(want), got, exact()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if got.HasInlinePassword() {
@@ -147,7 +161,7 @@ func TestParseFull(t *testing.T) {
 			{Index: 3, Name: "br-servers", Interface: "br-servers", Weight: 1, Table: 104, Mark: 0x103, AddressPriority: 10003, MarkPriority: 10007},
 		},
 		LAN: []string{"eth0", "wlan0"}, DMZ: []string{"eth4"},
-		Tests: Tests{Targets: ips("1.1.1.1", "8.8.8.8", "9.9.9.9", "208.67.222.222"), Required: 2, Retries: 2, Interval: 500 * time.Millisecond, Timeout: 800 * time.Millisecond},
+		Tests: testsOf(2, 2, 500*time.Millisecond, 800*time.Millisecond, "1.1.1.1", "8.8.8.8", "9.9.9.9", "208.67.222.222"),
 		Log:   Log{File: "/var/log/ftr/router.log", OldFiles: 3},
 		Email: Email{
 			Enabled: true, Sender: "router@example.com", Recipients: []string{"admin@example.com", "night-shift@example.com"}, MaxAge: 12 * time.Hour,
@@ -156,7 +170,7 @@ func TestParseFull(t *testing.T) {
 		Numbers: Numbers{BaseTable: 101, BasePriority: 10000, BaseMark: 0x100, Mask: 0x3ff, DefaultTable: 105, DefaultPriority: 10008, SuppressPriority: 9999},
 		Paths:   Paths{State: "/var/lib/ftr/branch", Runtime: "/run/ftr/branch"},
 	}
-	if diff := cmp.Diff(want, got, exact()); diff != "" {
+	if diff := cmp.Diff(sameTests(want), got, exact()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

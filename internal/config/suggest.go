@@ -6,6 +6,9 @@ import (
 	"unicode"
 )
 
+// Closest returns the candidate that was probably meant by a mistyped word; empty: none is near.
+func Closest(word string, candidates []string) string { return closest(word, candidates) }
+
 // closest returns the candidate that was probably meant by a mistyped word, or "". Case and the
 // difference between "-", "_", blanks and a leading colon do not count.
 func closest(word string, candidates []string) string {

@@ -74,7 +74,7 @@ func TestSpell(t *testing.T) {
 // TestQuotedNumbers: quotes do not change what somebody means by a number.
 func TestQuotedNumbers(t *testing.T) {
 	c := parseWith(t, `, interval: "60", timeout: '1.5', ping_retries: "2"`, `base_table: "5"`)
-	want := Tests{Targets: ips("1.1.1.1", "8.8.8.8"), Required: 1, Retries: 2, Interval: time.Minute, Timeout: 1500 * time.Millisecond}
+	want := testsOf(1, 2, time.Minute, 1500*time.Millisecond, "1.1.1.1", "8.8.8.8")
 	if diff := cmp.Diff(want, c.Tests, exact()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -174,20 +174,23 @@ func (w *walker) unknown(n *yaml.Node, at place, keys []key) {
 	w.report(positionOf(n), p)
 }
 
-// homeOf returns the section that knows a key of that name, or "".
+// homeOf returns the section that knows a key of that name, or "": the one nearest to the root, since
+// uplinks may override what stands there.
 func homeOf(word string, keys []key, path string) string {
-	for _, k := range keys {
-		inner, in := k.inner()
-		if !in {
-			continue
-		}
-		for _, candidate := range inner {
-			if candidate.name == word {
-				return join(path, k.name)
+	type level struct {
+		keys []key
+		path string
+	}
+	for queue := []level{{keys, path}}; len(queue) > 0; queue = queue[1:] {
+		for _, k := range queue[0].keys {
+			inner, _ := k.inner()
+			at := join(queue[0].path, k.name)
+			if slices.ContainsFunc(inner, func(k key) bool { return k.name == word }) {
+				return at
 			}
-		}
-		if home := homeOf(word, inner, join(path, k.name)); home != "" {
-			return home
+			if inner != nil {
+				queue = append(queue, level{inner, at})
+			}
 		}
 	}
 	return ""

@@ -1,9 +1,10 @@
 package health
 
 import (
-	"net/netip"
 	"slices"
 	"time"
+
+	"ftr/internal/config"
 )
 
 // forgetAfter is how long after its time-out a probe is remembered if the prober never reports back:
@@ -13,12 +14,13 @@ const forgetAfter = time.Second
 // echo is a probe that was sent and whose prober has not reported back.
 type echo struct {
 	id     uint64
-	target netip.Addr
+	target config.Target
 	sent   time.Time
 	missed time.Time // when it counts as lost, by the measured round-trip time
 	gone   time.Time // when the prober must have given up
 	round  *round    // the round that sent it; nil: a calm one
 	lost   bool      // missed has passed
+	aside  bool      // to a target whose silence is no news
 }
 
 // flight holds the probes in flight in the order of their sending.
@@ -69,7 +71,7 @@ func (f flight) wake() (at time.Time) {
 }
 
 // keep forgets the probes to targets that are not listed.
-func (f *flight) keep(targets []netip.Addr) {
+func (f *flight) keep(targets []config.Target) {
 	*f = slices.DeleteFunc(*f, func(e echo) bool { return !slices.Contains(targets, e.target) })
 }
 

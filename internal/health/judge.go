@@ -3,8 +3,27 @@ package health
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"time"
+
+	"ftr/internal/config"
+)
+
+const (
+	// downInterval is the longest time from one round to the next while the path is down and was not
+	// so for long: a line that comes back is noticed within it also where calm rounds are a minute apart.
+	downInterval = time.Second
+	// patientInterval is the same for a path that is down for long, if its Interval is longer than that.
+	patientInterval = 5 * time.Second
+	// roundGap is the shortest time from the beginning of one round to that of the next, whatever
+	// raises doubts and however often.
+	roundGap = 200 * time.Millisecond
+	// stall is how late Poll may come before the lateness is taken for our own: answers may then wait
+	// unread, and nothing is missed until they had this much time to be told.
+	stall = 20 * time.Millisecond
+	// waryProbes is how many calm probes follow a loss at a quicker pace, of waryInterval: enough to see
+	// soon whether it was the only one.
+	waryProbes   = 4
+	waryInterval = 250 * time.Millisecond
 )
 
 // suspect asks for a round because of a probe sent at since, as soon as the gap from the last round
@@ -22,12 +41,13 @@ func (m *Monitor) suspect(now, since time.Time) {
 
 // start begins a round and sends its first attempts.
 func (m *Monitor) start(now time.Time) (requests []Request) {
-	r := newRound(now, m.evidence, m.cause, m.rotation.all())
+	r := newRound(now, m.evidence, m.cause, m.voters.among(m.rotation.all()))
 	m.reset()
 	m.round = r
 	for i := range m.round.members {
 		requests = append(requests, m.attempt(now, &m.round.members[i]))
 	}
+	m.decide(now) // where nobody has a vote
 	return requests
 }
 
@@ -37,36 +57,96 @@ func (m *Monitor) reset() {
 	m.calm, m.begin, m.evidence = time.Time{}, time.Time{}, time.Time{}
 }
 
+// ask sends the next calm probe.
+func (m *Monitor) ask(now time.Time) []Request {
+	m.calm, m.asked = now.Add(m.calmInterval(now)), now
+	for range m.params.Targets {
+		if t := m.rotation.take(); m.voters.calm(t) {
+			return []Request{m.send(now, t, nil, false)}
+		}
+	}
+	return nil
+}
+
+// calmInterval is the time to the next calm probe: shorter while there is reason to look closely.
+func (m *Monitor) calmInterval(now time.Time) time.Duration {
+	interval := m.params.Interval
+	switch {
+	case m.verdict.state == Down:
+		return min(interval, m.recovery.interval(now))
+	case m.wary > 0:
+		return min(interval, waryInterval)
+	case m.quality.bad:
+		return min(interval, downInterval)
+	}
+	return interval
+}
+
+// retries is how many attempts each target gets in the round. Where the path is down and nobody
+// answers, one: the next round comes soon.
+func (m *Monitor) retries() int {
+	if m.verdict.state == Down && m.recovery.first.IsZero() && m.round.count(answered) == 0 {
+		return 1
+	}
+	return m.params.Retries
+}
+
 // attempt sends one attempt of the round that is under way.
 func (m *Monitor) attempt(now time.Time, to *member) Request {
-	to.sent(now, m.clocks.rto(to.target, m.params.Timeout), m.params)
-	return m.send(now, to.target, m.round)
+	to.sent(now, m.clocks.rto(to.target, m.params), m.patience(now, to.target), m.params)
+	return m.send(now, to.target, m.round, false)
+}
+
+// patience is how long the last attempt of a round is waited for: a verdict hangs on it, so the noise
+// of machines and the queues that this line is known for are given more time than a doubt needs.
+func (m *Monitor) patience(now time.Time, target config.Target) time.Duration {
+	wait := max(m.clocks.rto(target, m.params), 3*m.params.MinTimeout, m.clocks.queue(now))
+	return min(wait, m.params.Timeout)
 }
 
 // send notes a probe as in flight.
-func (m *Monitor) send(now time.Time, target netip.Addr, r *round) Request {
+func (m *Monitor) send(now time.Time, target config.Target, r *round, aside bool) Request {
 	m.lastID++
 	m.flight = append(m.flight, echo{
 		id:     m.lastID,
 		target: target,
 		sent:   now,
-		missed: now.Add(m.clocks.rto(target, m.params.Timeout)),
+		missed: now.Add(m.clocks.rto(target, m.params)),
 		gone:   now.Add(m.params.Timeout),
 		round:  r,
+		aside:  aside,
 	})
 	return Request{ID: m.lastID, Target: target, Timeout: m.params.Timeout}
 }
 
 // hear takes an answer into account.
-func (m *Monitor) hear(e echo, rtt time.Duration) {
+func (m *Monitor) hear(now time.Time, e echo, rtt time.Duration) {
+	deviation, known := m.clocks.deviation(e.target, rtt)
 	m.clocks.add(e.target, rtt)
-	if e.lost {
-		m.window.unlose(e.id)
-	} else {
-		m.window.add(e.id, false)
+	revived := m.voters.heard(e)
+	if e.aside {
+		return
 	}
-	if m.round != nil {
-		m.round.heard(e.target)
+	if revived && !e.lost && m.window.silentFor() >= m.outage() {
+		m.window.forget() // it was no loss, but an outage, and that is over
+		m.quality = quality{}
+	}
+	s := sample{id: e.id, at: e.sent, target: m.position(e.target), rtt: rtt, deviation: deviation, steady: known}
+	if !e.lost {
+		m.window.add(s)
+	} else if m.window.unlose(s); rtt > 0 {
+		m.clocks.late(now, rtt)
+	}
+	m.quality.stale = true
+	if e.round == nil && !e.lost {
+		m.wary = max(m.wary-1, 0)
+	}
+	if m.round == nil {
+		return
+	}
+	m.round.heard(e.target)
+	if e.lost && m.asking() {
+		m.round.stretch(func(t config.Target) time.Duration { return m.patience(now, t) })
 	}
 }
 
@@ -80,15 +160,33 @@ func (m *Monitor) fail(now time.Time, e echo, err error) {
 		m.clocks.timedOut(e.target)
 	case e.round != nil && e.round == m.round:
 		m.round.failed(e.target, err)
+		m.exhausted()
 	}
 }
 
 // miss takes a lost probe into account. In a round, the attempts that follow speak for the target;
 // a calm probe is followed by a round.
 func (m *Monitor) miss(now time.Time, e echo) {
-	m.window.add(e.id, true)
+	known := m.voters.missed(e)
+	if e.aside {
+		return
+	}
+	m.window.add(sample{id: e.id, at: e.sent, target: m.position(e.target), lost: true})
+	m.quality.stale = true
+	if !known {
+		m.wary = waryProbes
+	}
 	if e.round == nil {
 		m.suspect(now, e.sent)
+	}
+}
+
+// exhausted notes the members that all attempts of the round found silent.
+func (m *Monitor) exhausted() {
+	for i := range m.round.members {
+		if member := &m.round.members[i]; member.answer == silent && member.attempts >= m.params.Retries {
+			m.voters.silence(member.target, member.first)
+		}
 	}
 }
 
@@ -96,20 +194,22 @@ func (m *Monitor) miss(now time.Time, e echo) {
 // answers: they prove that the verdict was wrong.
 func (m *Monitor) decide(now time.Time) {
 	r := m.round
-	if r == nil || r.over && m.verdict.state != Down {
+	if r == nil {
 		return
 	}
+	required := min(m.params.Required, r.voters())
+	reached := r.count(answered) >= required
 	switch {
-	case r.count(answered) >= m.params.Required:
+	case required == 0 && !r.over:
 		r.over = true
-		m.verdict.judge(now, Up, r.life(now, m.verdict), false)
-		m.reset()
-		m.round, m.calm = r, now.Add(m.params.Interval)
-	case !r.over && len(r.members)-r.count(silent) < m.params.Required:
-		r.over = true
-		m.verdict.judge(now, Down, r.silence(now), false)
-		m.begin = later(now, r.began.Add(max(roundGap, min(m.params.Interval, downInterval))))
-		m.evidence = r.since
+		m.schedule(now)
+	case required == 0, r.over && (r.good || !reached):
+	case r.over && m.sentence == r:
+		m.takeBack(now, r)
+	case reached:
+		m.goodRound(now, r)
+	case !r.over && r.voters()-r.count(silent) < required:
+		m.badRound(now, r)
 	}
 }
 

@@ -2,41 +2,19 @@ package health
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"time"
+
+	"ftr/internal/config"
 )
 
-const (
-	// downInterval is the longest time from one round to the next while the path is down: a line that
-	// comes back is noticed within it also where calm rounds are a minute apart.
-	downInterval = time.Second
-	// roundGap is the shortest time from the beginning of one round to that of the next, whatever
-	// raises doubts and however often.
-	roundGap = 200 * time.Millisecond
-	// stall is how late Poll may come before the lateness is taken for our own: answers may then wait
-	// unread, and nothing is missed until they had this much time to be told.
-	stall = 50 * time.Millisecond
-)
-
-// Params say how a path is asked. All ranges are those that config.Parse has checked.
-type Params struct {
-	Targets  []netip.Addr  // whom to ask, all of the path's family
-	Required int           // the quorum: how many must answer for the path to be up, 1 to len(Targets)
-	Retries  int           // attempts per target in a round before it counts as silent, from 1
-	Interval time.Duration // from one calm probe to the next, above 0
-	Timeout  time.Duration // the longest wait for one answer, above 0
-}
-
-func (p Params) equal(q Params) bool {
-	return slices.Equal(p.Targets, q.Targets) && p.Required == q.Required && p.Retries == q.Retries &&
-		p.Interval == q.Interval && p.Timeout == q.Timeout
-}
+// Params say how a path is asked and judged: config.Uplink.Tests, with the targets of the path's family.
+type Params = config.Tests
 
 // Request asks the daemon to send one probe now and to report what came of it by Answer.
 type Request struct {
 	ID      uint64
-	Target  netip.Addr
+	Target  config.Target
 	Timeout time.Duration // how long the prober waits; longer than Monitor does, so that late answers are seen
 }
 
@@ -44,22 +22,35 @@ type Request struct {
 //
 // Calm, it asks one target each Interval, in a shuffled order. A missing answer, an error or outside
 // evidence is doubt, never a verdict: all targets are asked at once (a round), and the quorum decides
-// as soon as it is reached or cannot be reached any more. A path that is down is asked in rounds, at
-// least once a second. How long an answer is waited for follows the measured round-trip times
-// (RFC 6298); an answer that comes later still counts.
+// as soon as it is reached or cannot be reached any more. A path that is down is asked in rounds too.
+// How long an answer is waited for follows the measured round-trip times (RFC 6298); an answer that
+// comes later still counts, and takes back a verdict that was made without it.
 //
 // Monitor is not safe for concurrent use. The time given to its methods never goes back.
 type Monitor struct {
 	params   Params
-	usable   bool // what the kernel says of the link
+	usable   bool   // what the kernel says of the link
+	problem  string // why it is not usable
+	admin    string // who took the path out of service; empty: nobody
 	verdict  verdict
-	rotation rotation
+	sentence *round // the round behind a verdict of down; late answers to it take the verdict back
+	bad      int    // bad rounds in a row
+	partly   bool   // the latest round was bad although somebody answered
+	recovery recovery
+	flaps    flaps
+	quality  quality
+
+	rotation rotation // all targets; who is asked calmly, and who aside, is decided each time
+	voters   voters
 	clocks   clocks
 	window   window
 	flight   flight
 	lastID   uint64
 
 	calm     time.Time // when the next calm probe is due; zero: not before a round has decided
+	asked    time.Time // when the latest calm probe was sent, or the latest round was good
+	wary     int       // calm probes that have to be answered before the next waits for the whole Interval
+	aside    time.Time // when the next target that is not asked calmly is due; zero: there is none
 	round    *round    // the latest round; after a verdict of down, late answers still count in it
 	begin    time.Time // when the next round is due; zero: no reason for one
 	evidence time.Time // the sending of the earliest probe that gave reason for the next round
@@ -74,61 +65,55 @@ func New(p Params, rnd *rand.Rand, now time.Time) *Monitor {
 	return &Monitor{
 		params:   p,
 		rotation: newRotation(p.Targets, rnd),
+		voters:   newVoters(p.Targets),
 		verdict:  verdict{since: now, reason: "not asked yet", interim: true},
-	}
-}
-
-// SetLink tells what the kernel says of the link. Not usable is Down at once, for that reason
-// ("no carrier", "no address"), and nothing is asked; what was in flight is forgotten. Usable again
-// asks all targets at once; until the quorum answers, a path that was down stays down. Repeating
-// what is known changes nothing.
-func (m *Monitor) SetLink(now time.Time, usable bool, reason string) {
-	switch {
-	case !usable:
-		m.usable = false
-		m.flight = nil
-		m.reset()
-		m.verdict.judge(now, Down, reason, true)
-	case !m.usable:
-		m.usable = true
-		if m.verdict.state == Down {
-			m.verdict.judge(now, Down, "link is back, no answer yet", true)
-		}
-		m.suspect(now, now)
-	}
-}
-
-// Doubt takes outside evidence against the path, such as traffic without replies or a failed
-// neighbour: all targets are asked at once. Only what they answer becomes a verdict; the reason is
-// quoted in it.
-func (m *Monitor) Doubt(now time.Time, reason string) {
-	if m.usable && !m.asking() {
-		m.suspect(now, now)
-		m.cause = reason
 	}
 }
 
 // Update takes new parameters without losing the verdict: if they differ, all targets are asked at
 // once, and the verdict stands until the new quorum has decided.
 func (m *Monitor) Update(now time.Time, p Params) {
-	if m.params.equal(p) {
+	if equal(m.params, p) {
 		return
 	}
 	p.Targets = slices.Clone(p.Targets)
+	if !slices.Equal(m.params.Targets, p.Targets) {
+		m.rotation = newRotation(p.Targets, m.rotation.rnd)
+		m.voters = m.voters.keep(p.Targets)
+		m.clocks.keep(p.Targets)
+		m.flight.keep(p.Targets)
+		m.window.forget() // it knows the targets by their positions
+	}
 	m.params = p
-	m.rotation = newRotation(p.Targets, m.rotation.rnd)
-	m.clocks.keep(p.Targets)
-	m.flight.keep(p.Targets)
-	if m.usable {
+	if m.active() {
 		m.reset()
 		m.suspect(now, now)
+	}
+}
+
+func equal(p, q Params) bool {
+	if !slices.Equal(p.Targets, q.Targets) {
+		return false
+	}
+	p.Targets, q.Targets = nil, nil
+	return p.Required == q.Required && p.Retries == q.Retries && p.Interval == q.Interval && p.Timeout == q.Timeout &&
+		p.MinTimeout == q.MinTimeout && p.Damping == q.Damping && p.Quality == q.Quality
+}
+
+// Doubt takes outside evidence against the path, such as traffic without replies or a failed
+// neighbour: all targets are asked at once. Only what they answer becomes a verdict; the reason is
+// quoted in it.
+func (m *Monitor) Doubt(now time.Time, reason string) {
+	if m.active() && !m.asking() {
+		m.suspect(now, now)
+		m.cause = reason
 	}
 }
 
 // Poll judges what is overdue and returns the probes to send now. Answers that are already known are
 // best told before it is called.
 func (m *Monitor) Poll(now time.Time) []Request {
-	if !m.usable {
+	if !m.active() {
 		return nil
 	}
 	m.forgive(now)
@@ -137,30 +122,34 @@ func (m *Monitor) Poll(now time.Time) []Request {
 	}
 	var requests []Request
 	if m.asking() {
-		for _, member := range m.round.expire(now, m.params.Retries) {
+		for _, member := range m.round.expire(now, m.retries()) {
 			requests = append(requests, m.attempt(now, member))
 		}
+		m.exhausted()
 		m.decide(now)
 	}
+	m.settle(now)
 	switch {
 	case due(m.begin, now) && !m.asking():
 		requests = append(requests, m.start(now)...)
 	case due(m.calm, now) && !m.asking():
-		m.calm = now.Add(m.params.Interval)
-		requests = append(requests, m.send(now, m.rotation.take(), nil))
+		requests = append(requests, m.ask(now)...)
 	}
-	return requests
+	return append(requests, m.askAside(now)...)
 }
 
 // Wake returns when Poll must be called at the latest; zero: not before another method was called.
 // It is never in the past right after Poll; after other methods it may be, and means at once.
 func (m *Monitor) Wake() time.Time {
-	if !m.usable {
+	if !m.active() {
 		return time.Time{}
 	}
-	at := m.flight.wake()
+	at := earlier(m.flight.wake(), m.aside)
 	if m.asking() {
 		return earlier(at, m.round.wake())
+	}
+	if m.recovery.waits(m.verdict.state) && !m.recovery.waited {
+		at = earlier(at, m.recovery.until)
 	}
 	return earlier(earlier(at, m.calm), m.begin)
 }
@@ -174,25 +163,45 @@ func (m *Monitor) Answer(now time.Time, id uint64, rtt time.Duration, err error)
 	case !ok:
 		return
 	case err == nil:
-		m.hear(e, rtt)
+		m.hear(now, e, rtt)
 	default:
 		m.fail(now, e, err)
 	}
 	m.decide(now)
+	m.settle(now)
 }
 
 // Report returns the judgement and the measurements behind it.
-func (m *Monitor) Report(time.Time) Report {
-	return Report{
+func (m *Monitor) Report(now time.Time) Report {
+	r := Report{
 		State:  m.verdict.state,
 		Since:  m.verdict.since,
 		Reason: m.verdict.reason,
 		RTT:    m.clocks.path.srtt,
 		HasRTT: m.clocks.path.samples > 0,
+		Jitter: m.quality.measured.jitter,
 		Loss:   m.window.loss(),
 		Doubt:  m.verdict.state == Up && (m.asking() || !m.begin.IsZero()),
+		Admin:  m.admin != "",
+		Partly: m.partly,
+
+		WeightPercent: 100,
 	}
+	if m.quality.bad && r.State == Up {
+		r.Degraded = m.quality.reason
+		r.WeightPercent = m.params.Quality.WeightPercent
+	}
+	faded := m.flaps
+	faded.fade(now, m.params.Damping.FlapMemory)
+	r.Flaps, r.FirstFlap, r.Flapping = faded.count, faded.first, faded.flapping
+	if r.State == Down && !m.recovery.first.IsZero() {
+		r.HeldUntil = m.recovery.until
+	}
+	return r
 }
+
+// active tells whether the path is asked at all.
+func (m *Monitor) active() bool { return m.usable && m.admin == "" }
 
 // asking tells whether a round is undecided.
 func (m *Monitor) asking() bool { return m.round != nil && !m.round.over }

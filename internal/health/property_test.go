@@ -2,45 +2,50 @@ package health_test
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"ftr/internal/config"
 	"ftr/internal/health"
 )
 
 // anyParams draws parameters within the ranges that the configuration allows.
 func anyParams(t *rapid.T) health.Params {
 	n := rapid.IntRange(1, 12).Draw(t, "targets")
-	return health.Params{
-		Targets:  targets(n),
-		Required: rapid.IntRange(1, n).Draw(t, "required"),
-		Retries:  rapid.IntRange(1, 5).Draw(t, "retries"),
-		Interval: time.Duration(rapid.IntRange(100, 10_000).Draw(t, "interval")) * ms,
-		Timeout:  time.Duration(rapid.IntRange(200, 5_000).Draw(t, "timeout")) * ms,
-	}
+	p := defaults()
+	p.Targets = targets(n)
+	p.Required = rapid.IntRange(1, n).Draw(t, "required")
+	p.Retries = rapid.IntRange(1, 5).Draw(t, "retries")
+	p.Interval = time.Duration(rapid.IntRange(100, 10_000).Draw(t, "interval")) * ms
+	p.Timeout = time.Duration(rapid.IntRange(200, 5_000).Draw(t, "timeout")) * ms
+	p.MinTimeout = time.Duration(rapid.IntRange(1, 100).Draw(t, "min timeout")) * ms
+	p.Damping.Rise = rapid.IntRange(1, 4).Draw(t, "rise")
+	p.Damping.Fall = rapid.IntRange(1, 3).Draw(t, "fall")
+	p.Damping.HoldDown = time.Duration(rapid.IntRange(0, 3000).Draw(t, "hold down")) * ms
+	p.Damping.MaxHoldDown = p.Damping.HoldDown * time.Duration(rapid.IntRange(1, 3).Draw(t, "max hold down"))
+	return p
 }
 
 // spread gives each target its own round-trip time of at most limit, with jitter around it.
-func spread(t *rapid.T, list []netip.Addr, limit time.Duration) func(netip.Addr, time.Time) time.Duration {
-	base := map[netip.Addr]time.Duration{}
+func spread(t *rapid.T, list []config.Target, limit time.Duration) func(config.Target, time.Time) time.Duration {
+	base := map[config.Target]time.Duration{}
 	for _, target := range list {
 		base[target] = time.Duration(rapid.Int64Range(int64(ms/10), int64(limit/2)).Draw(t, "rtt"))
 	}
 	jitter := rapid.Float64Range(0, 0.5).Draw(t, "jitter")
 	rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "jitter seed"), 3))
-	return func(target netip.Addr, _ time.Time) time.Duration {
+	return func(target config.Target, _ time.Time) time.Duration {
 		return base[target] + time.Duration(rnd.Float64()*jitter*float64(base[target]))
 	}
 }
 
 // bound is the longest that a total outage may go unnoticed: the next calm probe, its wait, and a
-// round whose attempts take twice the time-out at most. All waits are the ceiling's at worst.
+// as many rounds as Fall says, whose attempts take twice the time-out at most. All waits are the ceiling's at worst.
 func bound(p health.Params) time.Duration {
-	return p.Interval + p.Timeout + max(2*p.Timeout, 200*ms)
+	return p.Interval + p.Timeout + time.Duration(p.Damping.Fall)*max(2*p.Timeout, 200*ms)
 }
 
 func TestTotalOutageIsAlwaysDown(t *testing.T) {
@@ -107,10 +112,10 @@ func TestAnythingGoes(t *testing.T) {
 			probes, polls := w.probes, w.polls
 			w.run(span)
 			seconds := span.Seconds() + 1
-			if got, most := float64(w.probes-probes), seconds*(1/p.Interval.Seconds()+5*float64(len(p.Targets)*p.Retries)); got > most {
+			if got, most := float64(w.probes-probes), seconds*(5+1/p.Interval.Seconds()+5*float64(len(p.Targets)*p.Retries)); got > most {
 				t.Fatalf("%v probes in %v, at most %v", got, span, most)
 			}
-			if got, most := float64(w.polls-polls), seconds*(2/p.Interval.Seconds()+15*float64(len(p.Targets)*p.Retries)); got > most {
+			if got, most := float64(w.polls-polls), seconds*(15+2/p.Interval.Seconds()+15*float64(len(p.Targets)*p.Retries)); got > most {
 				t.Fatalf("%v polls in %v, at most %v", got, span, most)
 			}
 			if !usable && w.probes != probes {
@@ -153,9 +158,9 @@ func TestSilentProber(t *testing.T) {
 // With default settings 10 % loss in one direction is no reason to leave a line, nor are two dead
 // targets of six.
 func TestNoFalseAlarms(t *testing.T) {
-	wavy := func(rnd *rand.Rand) func(netip.Addr, time.Time) time.Duration {
-		return func(target netip.Addr, _ time.Time) time.Duration {
-			return time.Duration(10+20*int(target.As4()[3]))*ms + time.Duration(rnd.ExpFloat64()*float64(5*ms))
+	wavy := func(rnd *rand.Rand) func(config.Target, time.Time) time.Duration {
+		return func(target config.Target, _ time.Time) time.Duration {
+			return time.Duration(10+20*int(target.Address.As4()[3]))*ms + time.Duration(rnd.ExpFloat64()*float64(5*ms))
 		}
 	}
 	tests := map[string]func(*network){
@@ -177,7 +182,7 @@ func TestNoFalseAlarms(t *testing.T) {
 				}
 				probes, rounds, polls, doubts = probes+w.probes, rounds+w.rounds, polls+w.polls, doubts+w.doubts
 			}
-			if rounds < 20*100 {
+			if rounds < 20*50 {
 				t.Errorf("only %d rounds of doubt: the test tests nothing", rounds)
 			}
 			t.Logf("10 h: %.2f probes, %.2f polls a second; %d rounds", float64(probes)/36000, float64(polls)/36000, rounds)

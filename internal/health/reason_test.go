@@ -8,6 +8,8 @@ import (
 func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0:                              "0.0 s",
+		40 * time.Millisecond:          "40 ms",
+		96 * time.Millisecond:          "0.1 s",
 		940 * time.Millisecond:         "0.9 s",
 		9949 * time.Millisecond:        "9.9 s",
 		9950 * time.Millisecond:        "10 s",

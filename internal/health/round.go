@@ -1,8 +1,9 @@
 package health
 
 import (
-	"net/netip"
 	"time"
+
+	"ftr/internal/config"
 )
 
 // round asks all targets at once, each up to a number of attempts, until the quorum is reached or
@@ -13,14 +14,19 @@ type round struct {
 	cause   string    // the outside evidence that gave reason for it, if any
 	members []member
 	over    bool // decided: nothing more is sent
+	good    bool // the quorum answered
 }
 
 // member is one target in a round.
 type member struct {
-	target   netip.Addr
+	target   config.Target
 	answer   answer
+	mute     bool      // it has lost its vote
 	attempts int       // how many were sent
+	first    time.Time // when the first of them was
+	last     time.Time // when the last of them was
 	next     time.Time // when the next attempt is due or, after the last one, when it is silent
+	hold     time.Time // it is not silent before
 	err      error     // why it is silent, where there is more to say than that no answer came
 }
 
@@ -34,7 +40,7 @@ const (
 )
 
 // newRound makes a round whose first attempts are due now.
-func newRound(now, since time.Time, cause string, targets []netip.Addr) *round {
+func newRound(now, since time.Time, cause string, targets []config.Target) *round {
 	r := &round{began: now, since: since, cause: cause, members: make([]member, len(targets))}
 	for i, t := range targets {
 		r.members[i] = member{target: t, next: now}
@@ -48,9 +54,11 @@ func (r *round) expire(now time.Time, retries int) (due []*member) {
 	for i := range r.members {
 		m := &r.members[i]
 		switch {
-		case m.answer != asked || now.Before(m.next):
+		case m.answer != asked || m.mute || now.Before(m.next):
 		case m.attempts < retries:
 			due = append(due, m)
+		case now.Before(m.hold):
+			m.next = m.hold
 		default:
 			m.answer = silent
 		}
@@ -58,19 +66,60 @@ func (r *round) expire(now time.Time, retries int) (due []*member) {
 	return due
 }
 
-// sent notes an attempt. The next one follows after the round-trip time-out; where that is long,
+// sent notes an attempt. The next one follows after the round-trip time-out rto; where that is long,
 // sooner, so that all attempts together never take more than two time-outs. Each is waited for in
-// full all the same.
-func (m *member) sent(now time.Time, rto time.Duration, p Params) {
+// full all the same, and the last with more patience.
+func (m *member) sent(now time.Time, rto, patience time.Duration, p Params) {
 	m.attempts++
-	if m.attempts < p.Retries {
-		rto = min(rto, p.Timeout/time.Duration(p.Retries))
+	m.last = now
+	if m.attempts == 1 {
+		m.first = now
 	}
-	m.next = now.Add(rto)
+	wait := patience
+	if m.attempts < p.Retries {
+		wait = min(rto, p.Timeout/time.Duration(p.Retries))
+	}
+	m.next = now.Add(wait)
+}
+
+// wait keeps the members that are still asked from being silent before that time. Attempts that are to
+// be sent sooner are sent all the same.
+func (r *round) wait(until time.Time) {
+	for i := range r.members {
+		if m := &r.members[i]; m.answer == asked {
+			m.hold = later(m.hold, until)
+		}
+	}
+}
+
+// stretch waits longer for all members, as something was learned about the line.
+func (r *round) stretch(patience func(config.Target) time.Duration) {
+	for i := range r.members {
+		if m := &r.members[i]; m.answer == asked && m.attempts > 0 {
+			m.hold = later(m.hold, m.last.Add(patience(m.target)))
+		}
+	}
+}
+
+// vote says who has a vote.
+func (r *round) vote(has func(config.Target) bool) {
+	for i := range r.members {
+		r.members[i].mute = !has(r.members[i].target)
+	}
+}
+
+// voters returns how many members have a vote.
+func (r *round) voters() (n int) {
+	for i := range r.members {
+		if !r.members[i].mute {
+			n++
+		}
+	}
+	return n
 }
 
 // heard notes an answer of the target, late or not.
-func (r *round) heard(target netip.Addr) {
+func (r *round) heard(target config.Target) {
 	if m := r.member(target); m != nil {
 		m.answer, m.err = answered, nil
 	}
@@ -78,13 +127,13 @@ func (r *round) heard(target netip.Addr) {
 
 // failed notes that asking the target is of no use now: the kernel or a router said why. An answer
 // that was heard stays heard.
-func (r *round) failed(target netip.Addr, err error) {
+func (r *round) failed(target config.Target, err error) {
 	if m := r.member(target); m != nil && m.answer == asked {
 		m.answer, m.err = silent, err
 	}
 }
 
-func (r *round) member(target netip.Addr) *member {
+func (r *round) member(target config.Target) *member {
 	for i := range r.members {
 		if r.members[i].target == target {
 			return &r.members[i]
@@ -93,10 +142,10 @@ func (r *round) member(target netip.Addr) *member {
 	return nil
 }
 
-// count returns how many members gave that answer.
+// count returns how many members with a vote gave that answer.
 func (r *round) count(a answer) (n int) {
 	for i := range r.members {
-		if r.members[i].answer == a {
+		if r.members[i].answer == a && !r.members[i].mute {
 			n++
 		}
 	}
@@ -118,8 +167,8 @@ func (r *round) wake() (at time.Time) {
 		return at
 	}
 	for i := range r.members {
-		if r.members[i].answer == asked {
-			at = earlier(at, r.members[i].next)
+		if m := &r.members[i]; m.answer == asked && !m.mute {
+			at = earlier(at, m.next)
 		}
 	}
 	return at

@@ -1,19 +1,18 @@
 package health
 
 import (
-	"net/netip"
 	"time"
+
+	"ftr/internal/config"
 )
 
 const (
-	// minRTO keeps the scheduling noise of a busy router and the queue of a line that starts to fill
-	// from looking like loss. It bounds the speed of a verdict: a silent line with Retries 3 is down
-	// after one calm wait and three of these.
-	minRTO = 100 * time.Millisecond
 	// granularity is G of RFC 6298, section 2.3: the least that the variance adds to the mean.
 	granularity = 10 * time.Millisecond
 	// ownSamples is how many answers of a target make its own estimate as good as the path's.
 	ownSamples = 4
+	// queueHalf is the time in which the longest delay that was seen is forgotten by half.
+	queueHalf = 30 * time.Second
 )
 
 // estimator smooths round-trip times as RFC 6298, section 2, does for TCP. Each echo has an identity
@@ -37,8 +36,8 @@ func (e *estimator) add(rtt time.Duration) {
 }
 
 // rto is how long an answer is waited for before it is missed. It means nothing before a sample.
-func (e *estimator) rto(ceiling time.Duration) time.Duration {
-	return min(max(e.srtt+max(granularity, 4*e.rttvar), minRTO), ceiling)
+func (e *estimator) rto(p Params) time.Duration {
+	return min(max(e.srtt+max(granularity, 4*e.rttvar), p.MinTimeout), p.Timeout)
 }
 
 // clocks hold the estimate of the path as a whole and those of its targets. Targets differ (one in
@@ -46,21 +45,41 @@ func (e *estimator) rto(ceiling time.Duration) time.Duration {
 // for targets not yet known well, and is what is shown.
 type clocks struct {
 	path    estimator
-	targets map[netip.Addr]*estimator
+	targets map[config.Target]*estimator
+	delay   time.Duration // of the latest answers that came too late, the longest
+	delayed time.Time     // when that was
 }
 
 // add takes the answer of a target into account.
-func (c *clocks) add(target netip.Addr, rtt time.Duration) {
+func (c *clocks) add(target config.Target, rtt time.Duration) {
 	c.path.add(rtt)
 	c.of(target).add(rtt)
 }
 
-// timedOut notes that the whole time-out passed without an answer of the target.
-func (c *clocks) timedOut(target netip.Addr) { c.of(target).timedOut = true }
+// deviation is how far a round-trip time is from what was expected of the target.
+func (c *clocks) deviation(target config.Target, rtt time.Duration) (d time.Duration, known bool) {
+	own := c.of(target)
+	return (rtt - own.srtt).Abs(), own.samples > 0
+}
 
-func (c *clocks) of(target netip.Addr) *estimator {
+// late notes an answer that came after it was missed: this line has queues of such a length.
+func (c *clocks) late(now time.Time, rtt time.Duration) {
+	if rtt >= c.queue(now) {
+		c.delay, c.delayed = rtt+rtt/4, now
+	}
+}
+
+// queue is how long answers have to be waited for because of delays not long ago.
+func (c *clocks) queue(now time.Time) time.Duration {
+	return c.delay >> min(uint(now.Sub(c.delayed)/queueHalf), 62)
+}
+
+// timedOut notes that the whole time-out passed without an answer of the target.
+func (c *clocks) timedOut(target config.Target) { c.of(target).timedOut = true }
+
+func (c *clocks) of(target config.Target) *estimator {
 	if c.targets == nil {
-		c.targets = map[netip.Addr]*estimator{}
+		c.targets = map[config.Target]*estimator{}
 	}
 	if c.targets[target] == nil {
 		c.targets[target] = &estimator{}
@@ -71,23 +90,23 @@ func (c *clocks) of(target netip.Addr) *estimator {
 // rto is the wait for an answer of the target. One that never answered gets the ceiling, since it may
 // be farther away than all others; after one full time-out it is taken for dead, and a dead target
 // must not slow down the verdict over the others.
-func (c *clocks) rto(target netip.Addr, ceiling time.Duration) time.Duration {
+func (c *clocks) rto(target config.Target, p Params) time.Duration {
 	own := c.of(target)
 	switch {
 	case c.path.samples == 0 || own.samples == 0 && !own.timedOut:
-		return ceiling
+		return p.Timeout
 	case own.samples == 0:
-		return c.path.rto(ceiling)
+		return c.path.rto(p)
 	case own.samples < ownSamples:
-		return max(own.rto(ceiling), c.path.rto(ceiling))
+		return max(own.rto(p), c.path.rto(p))
 	default:
-		return own.rto(ceiling)
+		return own.rto(p)
 	}
 }
 
 // keep forgets the targets that are not listed.
-func (c *clocks) keep(targets []netip.Addr) {
-	kept := make(map[netip.Addr]*estimator, len(targets))
+func (c *clocks) keep(targets []config.Target) {
+	kept := make(map[config.Target]*estimator, len(targets))
 	for _, t := range targets {
 		if e := c.targets[t]; e != nil {
 			kept[t] = e

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"ftr/internal/config"
 	"ftr/internal/health"
 )
 
@@ -21,11 +22,11 @@ var errNetwork = errors.New("network is unreachable")
 // network models a line and the hosts behind it.
 type network struct {
 	rnd     *rand.Rand
-	rtt     func(target netip.Addr, sent time.Time) time.Duration
+	rtt     func(target config.Target, sent time.Time) time.Duration
 	lossOut float64 // chance that an echo is lost on its way
 	lossIn  float64 // the same of the answer
 	cut     func(at time.Time) bool
-	dead    []netip.Addr
+	dead    []config.Target
 	refused func(at time.Time) bool // the kernel refuses to send
 }
 
@@ -175,21 +176,25 @@ func (w *world) count(s health.State) (n int) {
 }
 
 // targets returns n addresses.
-func targets(n int) (list []netip.Addr) {
+func targets(n int) (list []config.Target) {
 	for i := range n {
-		list = append(list, netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}))
+		list = append(list, config.Echo(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})))
 	}
 	return list
 }
 
 // defaults are the parameters of a new configuration.
 func defaults() health.Params {
-	return health.Params{Targets: targets(6), Required: 4, Retries: 3, Interval: time.Second, Timeout: 2 * time.Second}
+	return health.Params{
+		Targets: targets(6), Required: 4, Retries: 3, Interval: time.Second, Timeout: 2 * time.Second, MinTimeout: 20 * ms,
+		Damping: config.Damping{Rise: 2, Fall: 1, HoldDown: time.Second, MaxHoldDown: 5 * time.Minute, FlapMemory: 10 * time.Minute},
+		Quality: config.Quality{Window: 10 * time.Second, Loss: config.Limit[int]{Leave: 50, Return: 20}, WeightPercent: 25},
+	}
 }
 
 // constant is the same round-trip time for all.
-func constant(rtt time.Duration) func(netip.Addr, time.Time) time.Duration {
-	return func(netip.Addr, time.Time) time.Duration { return rtt }
+func constant(rtt time.Duration) func(config.Target, time.Time) time.Duration {
+	return func(config.Target, time.Time) time.Duration { return rtt }
 }
 
 // after is a cut that begins at d and never ends.

@@ -1,53 +1,125 @@
 package health
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
-// windowSize is how many of the latest probes the loss is measured over: its resolution is 1 %.
-const windowSize = 100
+const (
+	// windowSize is how many probes are remembered: enough for ten seconds of rounds.
+	windowSize = 256
+	// lossSize is how many of the latest the loss that is shown is measured over: its resolution is 1 %.
+	lossSize = 100
+)
 
 // window is a ring of the outcomes of the latest probes. Only judged probes enter: what is in flight
 // is not lost. A late answer turns its loss back.
 type window struct {
-	ring [windowSize]outcome
-	next int // where the next outcome goes
-	used int // how many places hold one
-	lost int // how many of them are lost
+	ring  [windowSize]sample
+	next  int // where the next one goes
+	used  int // how many places hold one
+	tally []tally
 }
 
-type outcome struct {
-	id   uint64
-	lost bool
+// sample is the outcome of one probe.
+type sample struct {
+	id        uint64
+	at        time.Time // when it was sent
+	target    int       // its position in the parameters
+	lost      bool
+	steady    bool          // deviation is known
+	rtt       time.Duration // meaningful only if it is not lost
+	deviation time.Duration // of rtt from what was expected of the target
 }
+
+// tally counts the probes to one target.
+type tally struct{ asked, lost int }
 
 // add enters the outcome of a probe, over the oldest one where the ring is full.
-func (w *window) add(id uint64, lost bool) {
-	w.count(w.ring[w.next].lost, -1)
-	w.ring[w.next] = outcome{id, lost}
-	w.count(lost, 1)
+func (w *window) add(s sample) {
+	w.ring[w.next] = s
 	w.next = (w.next + 1) % windowSize
 	w.used = min(w.used+1, windowSize)
 }
 
+// latest returns the i-th sample from the latest, i from 0 to used-1.
+func (w *window) latest(i int) *sample { return &w.ring[(w.next-1-i+2*windowSize)%windowSize] }
+
 // unlose turns the loss of a probe into an answer, if it is still remembered.
-func (w *window) unlose(id uint64) {
-	for i := range w.ring[:w.used] {
-		if w.ring[i].id == id {
-			w.count(w.ring[i].lost, -1)
-			w.ring[i].lost = false
+func (w *window) unlose(s sample) {
+	for i := range w.used {
+		if old := w.latest(i); old.id == s.id {
+			*old = s
+			return
 		}
 	}
 }
 
-// loss is the share of lost probes, 0 to 1; NaN before the first outcome.
-func (w *window) loss() float64 {
-	if w.used == 0 {
-		return math.NaN()
+// forget empties the window.
+func (w *window) forget() { w.used = 0 }
+
+// silentFor returns how many of the latest probes were lost in a row.
+func (w *window) silentFor() (n int) {
+	for n < w.used && w.latest(n).lost {
+		n++
 	}
-	return float64(w.lost) / float64(w.used)
+	return n
 }
 
-func (w *window) count(lost bool, n int) {
+// loss is the share of lost probes among the latest, 0 to 1; NaN before the first outcome.
+func (w *window) loss() float64 {
+	n, lost := min(w.used, lossSize), 0
+	for i := range n {
+		if w.latest(i).lost {
+			lost++
+		}
+	}
+	if n == 0 {
+		return math.NaN()
+	}
+	return float64(lost) / float64(n)
+}
+
+// measure counts the losses of the time forLoss, and takes the means of the time forTimes, which is
+// at least as long. Targets that never answered in that time say nothing of the line.
+func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, targets int) (m measurement) {
+	if cap(w.tally) < targets {
+		w.tally = make([]tally, targets)
+	}
+	w.tally = w.tally[:targets]
+	clear(w.tally)
+	var latency, jitter time.Duration
+	steady := 0
+	for i := range w.used {
+		s := w.latest(i)
+		age := now.Sub(s.at)
+		if age > forTimes {
+			break
+		}
+		if age <= forLoss {
+			w.tally[s.target].count(s.lost)
+		}
+		if !s.lost {
+			latency += s.rtt
+			m.times++
+		}
+		if !s.lost && s.steady {
+			jitter += s.deviation
+			steady++
+		}
+	}
+	m.latency, m.jitter = latency/time.Duration(max(m.times, 1)), jitter/time.Duration(max(steady, 1))
+	for _, t := range w.tally {
+		if t.lost < t.asked {
+			m.asked, m.lost = m.asked+t.asked, m.lost+t.lost
+		}
+	}
+	return m
+}
+
+func (t *tally) count(lost bool) {
+	t.asked++
 	if lost {
-		w.lost += n
+		t.lost++
 	}
 }

@@ -1,0 +1,97 @@
+package health
+
+import (
+	"fmt"
+	"time"
+
+	"ftr/internal/config"
+)
+
+const (
+	// fewestForLoss is how many probes a loss is measured with before it can be too much: with it, chance
+	// does not make half of a few probes out of a tenth of many.
+	fewestForLoss = 30
+	// fewestForTime is the same for latency and jitter.
+	fewestForTime = 3
+)
+
+// quality is what is thought of loss, latency and jitter.
+type quality struct {
+	measured measurement
+	stale    bool // there are newer samples than measured
+	bad      bool
+	reason   string // why it is bad
+}
+
+// measurement is what the window says.
+type measurement struct {
+	asked, lost     int // probes to targets that answered at least once
+	latency, jitter time.Duration
+	times           int // samples behind latency and jitter
+}
+
+// percent is the loss; 0 if nothing was asked.
+func (m measurement) percent() int { return 100 * m.lost / max(m.asked, 1) }
+
+// lossy tells whether the loss is too much for a return.
+func (m measurement) lossy(l config.Limit[int]) bool {
+	return l.Leave > 0 && 100*m.lost > l.Return*m.asked
+}
+
+// dropsBad tells whether a line of bad quality is to be down.
+func (m *Monitor) dropsBad() bool { return m.params.Quality.Action == config.ActionDown }
+
+// measure judges the window, if there is something new in it.
+func (m *Monitor) measure(now time.Time) {
+	q := &m.quality
+	if !q.stale {
+		return
+	}
+	p := m.params.Quality
+	q.stale = false
+	q.measured = m.window.measure(now, p.Window, max(p.Window, 5*m.params.Interval), len(m.params.Targets))
+	if reason := q.measured.over(p); reason != "" {
+		if !q.bad {
+			q.reason = reason
+		}
+		q.bad = true
+		return
+	}
+	q.bad = q.bad && !q.measured.within(p)
+}
+
+// over says which limit is exceeded, or "".
+func (m measurement) over(p config.Quality) string {
+	enough := m.times >= fewestForTime
+	switch {
+	case p.Loss.Leave > 0 && m.asked >= fewestForLoss && 100*m.lost >= p.Loss.Leave*m.asked:
+		return fmt.Sprintf("%d %% of %d round trips lost within %s", m.percent(), m.asked, span(p.Window))
+	case p.Latency.Leave > 0 && enough && m.latency >= p.Latency.Leave:
+		return fmt.Sprintf("round trips take %d ms, the limit is %d ms", m.latency.Milliseconds(), p.Latency.Leave.Milliseconds())
+	case p.Jitter.Leave > 0 && enough && m.jitter >= p.Jitter.Leave:
+		return fmt.Sprintf("round trips vary by %d ms, the limit is %d ms", m.jitter.Milliseconds(), p.Jitter.Leave.Milliseconds())
+	}
+	return ""
+}
+
+// within tells whether everything is well enough for a return.
+func (m measurement) within(p config.Quality) bool {
+	return m.times >= fewestForTime && !m.lossy(p.Loss) &&
+		(p.Latency.Leave == 0 || m.latency <= p.Latency.Return) &&
+		(p.Jitter.Leave == 0 || m.jitter <= p.Jitter.Return)
+}
+
+// outage is how many probes in a row nobody answers when the line was dead and not only lossy.
+func (m *Monitor) outage() int {
+	return max(12, min(18, len(m.params.Targets)*m.params.Retries))
+}
+
+// position returns the place of a target in the parameters.
+func (m *Monitor) position(t config.Target) int {
+	for i := range m.params.Targets {
+		if m.params.Targets[i] == t {
+			return i
+		}
+	}
+	return 0
+}
