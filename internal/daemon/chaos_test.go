@@ -33,7 +33,7 @@ func TestChaos(t *testing.T) {
 				}
 				time.Sleep(time.Duration(dice.IntN(3000)) * time.Millisecond)
 			}
-			w.until(time.Minute, "the kernel agrees with the health of the lines", func() bool {
+			w.until(10*time.Minute, "the kernel agrees with the health of the lines", func() bool {
 				last := w.last()
 				var up []string
 				for i, u := range last.Uplinks {
@@ -95,7 +95,7 @@ func TestRestartDisturbsNothing(t *testing.T) {
 			t.Errorf("the restart changed the kernel: %v", steps)
 		}
 		w.silence("eth2", false)
-		w.until(3*time.Second, "eth2 is back", func() bool { return w.defaults() == "eth1*1 eth2*2" })
+		w.until(20*time.Second, "eth2 is back", func() bool { return w.defaults() == "eth1*1 eth2*2" })
 	})
 }
 

@@ -33,7 +33,7 @@ type Kernel interface {
 // Prober asks one target through one uplink and returns the round-trip time. The error is the reason
 // why there is none.
 type Prober interface {
-	Probe(ctx context.Context, device string, source, target netip.Addr) (time.Duration, error)
+	Probe(ctx context.Context, device string, source netip.Addr, target config.Target) (time.Duration, error)
 }
 
 // Options are what the daemon works with.
@@ -44,7 +44,11 @@ type Options struct {
 	Logger *slog.Logger
 	Rand   *rand.Rand // order of the targets
 	// Modes are the uplinks that people have taken out of use or forced into it, by interface.
-	Modes map[string]Mode
+	Modes map[string]status.Mode
+	// Known is what was known of the paths before a restart.
+	Known []Known
+	// Flows lets traffic be watched and connections be released; nil: neither is done.
+	Flows Flows
 	// Remember keeps the value that a sysctl had before our first change; nil: nobody asks.
 	Remember func(key, old string) error
 	// Notify tells people; it must not block. nil: nobody is told.
@@ -62,6 +66,8 @@ type Options struct {
 type Daemon struct {
 	opts     Options
 	commands chan command
+	samples  chan sample
+	watch    chan watched // to the sampler; holds the latest
 	snapshot atomic.Pointer[status.Snapshot]
 }
 
@@ -69,6 +75,13 @@ type Daemon struct {
 type command struct {
 	do   func(l *loop)
 	done chan struct{}
+}
+
+// doors are where the loop hears of the world.
+type doors struct {
+	hints    <-chan struct{}
+	commands <-chan command
+	samples  <-chan sample
 }
 
 // New returns a daemon that does nothing before Run.
@@ -88,7 +101,7 @@ func New(opts Options) *Daemon {
 	if opts.Ready == nil {
 		opts.Ready = func() {}
 	}
-	d := &Daemon{opts: opts, commands: make(chan command)}
+	d := &Daemon{opts: opts, commands: make(chan command), samples: make(chan sample), watch: make(chan watched, 1)}
 	publish := opts.Publish
 	d.opts.Publish = func(s *status.Snapshot) {
 		d.snapshot.Store(s)
@@ -114,7 +127,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	group.Go(func() error { return newLoop(d.opts).run(ctx, hints, d.commands) })
+	group.Go(func() error {
+		return newLoop(d.opts, d.watch).run(ctx, doors{hints: hints, commands: d.commands, samples: d.samples})
+	})
+	if d.opts.Flows != nil {
+		group.Go(func() error { return (&sampler{Daemon: d}).run(ctx) })
+	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -132,8 +150,8 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 
 // SetMode takes uplinks out of use or puts them back, by their interface; those not named are judged
 // by their health.
-func (d *Daemon) SetMode(ctx context.Context, modes map[string]Mode) error {
-	return d.command(ctx, func(l *loop) { l.modes = maps.Clone(modes) })
+func (d *Daemon) SetMode(ctx context.Context, modes map[string]status.Mode) error {
+	return d.command(ctx, func(l *loop) { l.setModes(time.Now(), maps.Clone(modes)) })
 }
 
 // command lets the loop do something and waits until it is done.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -32,10 +33,8 @@ type Known struct {
 	Interface string        `json:"interface"`
 	Index     int           `json:"index"`
 	Family    config.Family `json:"family"`
-	Address   string        `json:"address"`
-	State     health.State  `json:"state"`
-	Since     time.Time     `json:"since"`
-	Reason    string        `json:"reason"`
+	Address   netip.Addr    `json:"address"`
+	Report    health.Report `json:"report"`
 }
 
 // kept is the content of the file.
@@ -123,9 +122,12 @@ func (k *Keeper) write(now time.Time) error {
 	}
 	content := kept{Place: k.here, Saved: now}
 	for _, u := range s.Uplinks {
+		if u.Mode != status.Auto {
+			continue // the mode outlives the restart by itself
+		}
+		u.Health.Loss = 0 // unknown is NaN, which JSON does not know; it is measured anew
 		content.Paths = append(content.Paths, Known{
-			Interface: u.Interface, Index: u.Index, Family: u.Family, Address: u.Address.String(),
-			State: u.Health.State, Since: u.Health.Since, Reason: u.Health.Reason,
+			Interface: u.Interface, Index: u.Index, Family: u.Family, Address: u.Address, Report: u.Health,
 		})
 	}
 	data, err := json.Marshal(content)

@@ -23,6 +23,8 @@ const (
 	// breath is the shortest time between two looks, so that a storm of events costs little. The first
 	// event after a quiet time is acted on at once.
 	breath = 5 * time.Millisecond
+	// voteEvery is how often it is looked whether targets are silent through all lines.
+	voteEvery = 250 * time.Millisecond
 	// firstRetry and lastRetry bound the pause after a step failed.
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 15 * time.Second
@@ -35,6 +37,7 @@ type loop struct {
 	obs        routing.Observation
 	paths      []routing.Path    // as resolved from obs
 	monitors   []*health.Monitor // of paths, by position
+	traffics   []*health.Traffic // of paths, by position
 	selections []routing.Selection
 	snapshot   *status.Snapshot
 	warned     []routing.Warning
@@ -46,9 +49,14 @@ type loop struct {
 	ready   bool
 	repairs repairs
 
-	modes   map[string]Mode // by interface
-	answers chan answer
-	probes  sync.WaitGroup
+	modes    map[string]status.Mode // by interface
+	released map[place]bool         // paths that are down and whose connections were let go
+	known    []Known                // from before the restart
+	voteless []config.Target        // that are silent through all lines
+	votesAt  time.Time              // when that is to be looked at next
+	watch    chan watched
+	answers  chan answer
+	probes   sync.WaitGroup
 }
 
 // answer is what a probe brought back.
@@ -59,27 +67,32 @@ type answer struct {
 	err     error
 }
 
-func newLoop(opts Options) *loop {
+func newLoop(opts Options, watch chan watched) *loop {
 	return &loop{
-		Options: opts, scope: routing.ScopeOf(opts.Config), retry: firstRetry,
-		answers: make(chan answer), modes: maps.Clone(opts.Modes),
+		Options: opts, scope: routing.ScopeOf(opts.Config), retry: firstRetry, known: opts.Known,
+		answers: make(chan answer), watch: watch, modes: maps.Clone(opts.Modes), released: map[place]bool{},
 	}
 }
 
 // run turns until ctx ends, and waits for the probes that it started.
-func (l *loop) run(ctx context.Context, hints <-chan struct{}, commands <-chan command) error {
+func (l *loop) run(ctx context.Context, in doors) error {
 	defer l.probes.Wait()
+	l.announce()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-hints:
+		case <-in.hints:
 			l.lookAt = earliest(l.lookAt, l.looked.Add(breath))
 		case a := <-l.answers:
 			a.monitor.Answer(time.Now(), a.id, a.rtt, a.err)
-		case c := <-commands:
+		case r := <-in.samples:
+			if !l.judge(r) {
+				continue
+			}
+		case c := <-in.commands:
 			c.do(l)
 			close(c.done)
 		case <-timer.C:
@@ -120,10 +133,14 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	// Probes come last: their routes exist by now, and applying does not eat into the wait for answers.
 	now = time.Now()
+	l.vote(now)
 	l.send(ctx, l.poll(now))
 	if l.decide(now) {
 		l.lookAt = now // silence became a verdict: the next turn comes at once and tells
 		return
+	}
+	if l.ready && l.failure == "" {
+		l.release(ctx) // the routes lead elsewhere by now
 	}
 	l.publish(now)
 }
@@ -161,16 +178,63 @@ func moved(before, after routing.Path) bool {
 // new ones. Where a path leads another way than before, nothing is known of it, and it keeps its place
 // until it is judged.
 func (l *loop) follow(now time.Time, paths []routing.Path) {
-	monitors := make([]*health.Monitor, len(paths))
+	monitors, traffics := make([]*health.Monitor, len(paths)), make([]*health.Traffic, len(paths))
 	for i, p := range paths {
 		j := slices.IndexFunc(l.paths, func(o routing.Path) bool { return o.Interface == p.Interface && o.Family == p.Family })
 		if j < 0 || moved(l.paths[j], p) {
-			monitors[i] = health.New(l.params(), l.Rand, now)
+			monitors[i], traffics[i] = health.New(l.Config.Uplinks[p.Uplink].Tests, l.Rand, now), health.NewTraffic()
+			l.recall(now, p, monitors[i])
+			monitors[i].SetAdmin(now, l.modes[p.Interface] == status.ForcedDown, byHand)
 			continue
 		}
-		monitors[i] = l.monitors[j]
+		monitors[i], traffics[i] = l.monitors[j], l.traffics[j]
 	}
-	l.paths, l.monitors = paths, monitors
+	l.paths, l.monitors, l.traffics, l.known = paths, monitors, traffics, nil
+}
+
+// recall gives a monitor what was known of its path before a restart, if it is the same.
+func (l *loop) recall(now time.Time, p routing.Path, m *health.Monitor) {
+	for _, k := range l.known {
+		if k.Interface == p.Interface && k.Index == p.Index && k.Family == p.Family && k.Address == p.Source {
+			m.Restore(now, k.Report)
+		}
+	}
+}
+
+// announce says what traffic is to be watched. The sampler takes the latest.
+func (l *loop) announce() {
+	select {
+	case <-l.watch:
+	default:
+	}
+	w := watched{families: l.scope.Families}
+	for _, u := range l.Config.Uplinks {
+		w.interfaces = append(w.interfaces, u.Interface)
+	}
+	l.watch <- w
+}
+
+// vote takes the vote from targets that are silent through all lines, and gives it back when they answer.
+func (l *loop) vote(now time.Time) {
+	if now.Before(l.votesAt) {
+		return
+	}
+	l.votesAt = now.Add(voteEvery)
+	lost := health.Silent(l.monitors)
+	for _, m := range l.monitors {
+		m.SetVoters(now, lost)
+	}
+	for _, t := range lost {
+		if !slices.Contains(l.voteless, t) {
+			l.Logger.Warn(fmt.Sprintf("target %s is silent through all lines: it has no vote until it answers", t))
+		}
+	}
+	for _, t := range l.voteless {
+		if !slices.Contains(lost, t) {
+			l.Logger.Info(fmt.Sprintf("target %s answers again and has its vote back", t))
+		}
+	}
+	l.voteless = lost
 }
 
 // adopt takes over the selection that a previous run left in the kernel.
@@ -191,17 +255,11 @@ func (l *loop) reload(now time.Time, cfg *config.Config) {
 	if l.monitors != nil {
 		l.follow(now, routing.Resolve(cfg, &l.obs)) // the look that comes next knows new interfaces
 	}
-	for _, m := range l.monitors {
-		m.Update(now, l.params())
+	for i, m := range l.monitors {
+		m.Update(now, cfg.Uplinks[l.paths[i].Uplink].Tests)
 	}
+	l.announce()
 	l.lookAt = now
-}
-
-func (l *loop) params() health.Params {
-	t := l.Config.Tests
-	return health.Params{
-		Targets: t.Targets, Required: t.Required, Retries: t.Retries, Interval: t.Interval, Timeout: t.Timeout,
-	}
 }
 
 // warn logs what is new among the warnings. What keeps an uplink from being used is told with its

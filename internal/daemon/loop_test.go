@@ -60,9 +60,9 @@ func TestSilentFailure(t *testing.T) {
 		w.silence("eth1", true)
 		w.until(3*time.Second, "the next group", func() bool { return w.defaults() == "eth3*1" })
 		w.silence("eth2", false)
-		w.until(3*time.Second, "back to the best group", func() bool { return w.defaults() == "eth2*1" })
+		w.until(20*time.Second, "back to the best group", func() bool { return w.defaults() == "eth2*1" })
 		w.silence("eth1", false)
-		w.until(3*time.Second, "all is well", func() bool { return w.defaults() == "eth1*1 eth2*2" })
+		w.until(20*time.Second, "all is well", func() bool { return w.defaults() == "eth1*1 eth2*2" })
 		if w.restored.Load() != 2 {
 			t.Errorf("waiting mail was kicked %d times, want 2", w.restored.Load())
 		}
@@ -85,12 +85,12 @@ func TestCarrier(t *testing.T) {
 			t.Errorf("carrier loss was acted on after %v", took)
 		}
 		w.must(w.kernel.SetCarrier("eth1", true))
-		w.until(time.Second, "eth1 is back", func() bool { return w.defaults() == "eth1*1 eth2*2" })
+		w.until(20*time.Second, "eth1 is back", func() bool { return w.defaults() == "eth1*1 eth2*2" })
 
 		w.must(w.kernel.SetUp("eth1", false))
 		w.until(time.Second, "eth1 is out", func() bool { return w.defaults() == "eth2*1" })
 		w.must(w.kernel.SetUp("eth1", true))
-		w.until(time.Second, "eth1 is back, with its own table", func() bool {
+		w.until(20*time.Second, "eth1 is back, with its own table", func() bool {
 			return w.defaults() == "eth1*1 eth2*2" && w.line(0) != "" && w.agreed()
 		})
 
@@ -98,7 +98,7 @@ func TestCarrier(t *testing.T) {
 		w.until(time.Second, "eth2 is gone", func() bool { return w.defaults() == "eth1*1" })
 		w.must(errors.Join(w.kernel.AddLink("eth2", false), w.kernel.SetUp("eth2", true), w.kernel.AddAddress("eth2",
 			routing.Address{Prefix: prefix("198.51.100.130/24")})))
-		w.until(2*time.Second, "eth2 was made anew", func() bool { return w.defaults() == "eth1*1 eth2*2" && w.agreed() })
+		w.until(20*time.Second, "eth2 was made anew", func() bool { return w.defaults() == "eth1*1 eth2*2" && w.agreed() })
 	})
 }
 
@@ -120,7 +120,7 @@ func TestPPP(t *testing.T) {
 		for _, at := range []string{"10.0.0.7", "10.0.0.8"} {
 			a := routing.Address{Prefix: prefix(at + "/32"), Peer: prefix("10.0.0.1/32").Addr()}
 			w.must(w.kernel.AddAddress("ppp0", a))
-			w.until(time.Second, "ppp0 carries", func() bool { return w.defaults() == "eth1*1 ppp0*1 eth2*1" })
+			w.until(20*time.Second, "ppp0 carries", func() bool { return w.defaults() == "eth1*1 ppp0*1 eth2*1" })
 			if want := "via 10.0.0.1 dev ppp0 src " + at; !strings.Contains(w.line(1), want) {
 				t.Errorf("table of ppp0: %s, want %s", w.line(1), want)
 			}
@@ -182,7 +182,7 @@ func TestAllDown(t *testing.T) {
 		}
 		w.must(w.kernel.SetUp("eth2", true))
 		w.silence("eth2", false)
-		w.until(3*time.Second, "eth2 carries again", func() bool { return w.defaults() == "eth2*1" && w.agreed() })
+		w.until(20*time.Second, "eth2 carries again", func() bool { return w.defaults() == "eth2*1" && w.agreed() })
 	})
 }
 

@@ -4,30 +4,30 @@ import (
 	"time"
 
 	"ftr/internal/health"
+	"ftr/internal/status"
 )
 
-// Mode is what people want of an uplink, whatever its health.
-type Mode uint8
+// byHand is who takes a line out, in messages.
+const byHand = "hand"
 
-// The modes.
-const (
-	Auto       Mode = iota // its health decides
-	ForcedDown             // out of use, for maintenance
-	ForcedUp               // in use as long as its link is usable, also if no target answers
-)
+// setModes takes uplinks out of use or puts them back, as people want them.
+func (l *loop) setModes(now time.Time, modes map[string]status.Mode) {
+	l.modes = modes
+	for i, m := range l.monitors {
+		m.SetAdmin(now, modes[l.paths[i].Interface] == status.ForcedDown, byHand)
+	}
+}
 
-// reports are the judgements of the paths, with what people want of them.
+// reports are the judgements of the paths; an uplink that is forced up is so as long as the kernel can
+// send over it.
 func (l *loop) reports(now time.Time) []health.Report {
 	reports := make([]health.Report, len(l.monitors))
 	for i, m := range l.monitors {
-		r := m.Report(now)
-		switch mode := l.modes[l.paths[i].Interface]; {
-		case mode == ForcedDown:
-			r.State, r.Reason = health.Down, "taken out of use by hand"
-		case mode == ForcedUp && l.paths[i].Usable() && r.State != health.Up:
-			r.State, r.Reason = health.Up, "forced up by hand: "+r.Reason
+		reports[i] = m.Report(now)
+		forced := l.modes[l.paths[i].Interface] == status.ForcedUp && l.paths[i].Usable()
+		if forced && reports[i].State != health.Up {
+			reports[i].State, reports[i].Reason = health.Up, "forced up by hand: "+reports[i].Reason
 		}
-		reports[i] = r
 	}
 	return reports
 }

@@ -3,9 +3,9 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
+	"ftr/internal/config"
 	"ftr/internal/health"
 )
 
@@ -47,7 +47,7 @@ func (l *loop) send(ctx context.Context, requests []request) {
 }
 
 // outcome says what came of a probe.
-func outcome(target netip.Addr, rtt time.Duration, err error) string {
+func outcome(target config.Target, rtt time.Duration, err error) string {
 	if err != nil {
 		return fmt.Sprintf("%s: %v", target, err)
 	}

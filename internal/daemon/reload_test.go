@@ -9,6 +9,7 @@ import (
 
 	"ftr/internal/config"
 	"ftr/internal/daemon"
+	"ftr/internal/status"
 )
 
 // start runs a daemon and returns it with what stops it.
@@ -74,17 +75,17 @@ func TestMode(t *testing.T) {
 		d, stop := w.start()
 		defer stop()
 		w.until(time.Second, "start", func() bool { return w.defaults() == "eth1*1 eth2*2" })
-		set := func(modes map[string]daemon.Mode, defaults string) {
+		set := func(modes map[string]status.Mode, defaults string) {
 			t.Helper()
 			w.must(d.SetMode(t.Context(), modes))
 			w.until(50*time.Millisecond, "the mode counts", func() bool { return w.defaults() == defaults && w.agreed() })
 		}
-		set(map[string]daemon.Mode{"eth2": daemon.ForcedDown}, "eth1*1")
-		set(map[string]daemon.Mode{"eth2": daemon.ForcedDown, "eth1": daemon.ForcedDown}, "eth3*1")
+		set(map[string]status.Mode{"eth2": status.ForcedDown}, "eth1*1")
+		set(map[string]status.Mode{"eth2": status.ForcedDown, "eth1": status.ForcedDown}, "eth3*1")
 		set(nil, "eth1*1 eth2*2")
 		w.silence("eth2", true)
 		w.until(3*time.Second, "eth2 is out", func() bool { return w.defaults() == "eth1*1" })
-		set(map[string]daemon.Mode{"eth2": daemon.ForcedUp}, "eth1*1 eth2*2")
+		set(map[string]status.Mode{"eth2": status.ForcedUp}, "eth1*1 eth2*2")
 		w.must(w.kernel.SetCarrier("eth2", false))
 		w.until(50*time.Millisecond, "nobody can force a line without carrier", func() bool { return w.defaults() == "eth1*1" })
 	})

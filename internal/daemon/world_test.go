@@ -135,10 +135,14 @@ func (w *world) runOn(k daemon.Kernel) (stop func()) {
 // until lets simulated time pass until a condition holds, and returns how much that was.
 func (w *world) until(limit time.Duration, what string, condition func() bool) time.Duration {
 	w.t.Helper()
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+	step := time.Millisecond
+	for began := time.Now(); ; time.Sleep(step) {
 		synctest.Wait()
 		if condition() {
 			return time.Since(began)
+		}
+		if time.Since(began) > time.Second {
+			step = 20 * time.Millisecond
 		}
 		if time.Since(began) > limit {
 			w.t.Fatalf("after %v still not: %s; default routes: %v", limit, what, w.defaults())
