@@ -28,6 +28,13 @@ type Uplink struct {
 	Verdict health.State
 	Routing bool // carries new outgoing connections
 	Weight  int  // share among those that do; 0: it does not
+
+	Mode       Mode // what people want of it, whatever its health
+	Grouped    bool // false: never used for new outgoing connections
+	Group      int  // priority group; meaningful only if Grouped
+	Configured int  // weight in the configuration
+	Metered    bool
+	Last       Event // the latest change of what people are told; zero: none since the start
 }
 
 // Snapshot is the picture of one cycle. It is never changed after it was made.
@@ -37,6 +44,8 @@ type Snapshot struct {
 	// Kept lists the families in which no uplink is well, so that the last selection stays.
 	Kept     []config.Family
 	Warnings []routing.Warning
+	// Configuration says which file is in force, and what became of later ones.
+	Configuration Configuration
 }
 
 // Take makes the snapshot of a cycle. reports belong to paths by position; previous is the snapshot
@@ -50,6 +59,7 @@ func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []hea
 		up := Uplink{
 			Name: u.Name, Interface: u.Interface, Index: p.Index, Family: p.Family,
 			Address: p.Source, Gateway: p.Gateway, Health: reports[i], Verdict: reports[i].State,
+			Grouped: u.Grouped, Group: u.Group, Configured: u.Weight, Metered: u.Metered,
 		}
 		for _, sel := range selections {
 			for _, m := range sel.Members {
@@ -64,6 +74,7 @@ func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []hea
 				up.Verdict = before.Verdict
 			}
 		}
+		up.Last = up.event(now, previous)
 		s.Uplinks = append(s.Uplinks, up)
 	}
 	for _, sel := range selections {
