@@ -64,14 +64,14 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 		return err
 	}
 	defer k.Close()
-	prober := probe.NewICMP()
+	prober := probe.New()
 	defer prober.Close()
 
 	group, ctx := errgroup.WithContext(ctx)
 	// Mail outlives the daemon, so that its last message is stored.
 	mailing, stopMail := context.WithCancel(context.WithoutCancel(ctx))
 	opts := daemon.Options{
-		Config: cfg, Kernel: k, Prober: prober, Logger: logger,
+		Config: cfg, Kernel: k, Prober: prober, Flows: k, Logger: logger,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Remember: sysctlMemory(cfg.Paths.State, logger),
 		Ready:    func() { tellSystemd(logger, sddaemon.SdNotifyReady) },

@@ -1,12 +1,8 @@
-// Package probe asks one target through one uplink whether it answers.
-//
-// The errors of a probe are reasons, in words that can be shown to an administrator as they are.
 package probe
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -18,10 +14,9 @@ import (
 // that sockets live as long as their uplinks.
 const idleAfter = 5 * time.Minute
 
-// ICMP asks by echo request (RFC 792, RFC 4443). It keeps one raw socket per device and source
-// address, opened on demand and closed when it is idle or of no more use. It needs CAP_NET_RAW and
-// works in the network namespace of the threads that call Probe.
-type ICMP struct {
+// icmp asks by echo request (RFC 792, RFC 4443). It keeps one raw socket per device and source
+// address, opened on demand and closed when it is idle or of no more use. It needs CAP_NET_RAW.
+type icmp struct {
 	idle    time.Duration
 	readers sync.WaitGroup
 
@@ -30,46 +25,27 @@ type ICMP struct {
 	sockets map[line]*socket
 }
 
-// line is what a socket is bound to.
-type line struct {
-	device string
-	source netip.Addr
-}
+// newICMP returns one without sockets.
+func newICMP() *icmp { return &icmp{idle: idleAfter, sockets: map[line]*socket{}} }
 
-// NewICMP returns a prober without sockets. Close ends it.
-func NewICMP() *ICMP { return &ICMP{idle: idleAfter, sockets: map[line]*socket{}} }
-
-// Probe sends one echo request from source to target, which are of one family, out of device, and
-// waits for the answer until ctx is done. It returns the round-trip time, taken from the kernel's
-// receive timestamp where there is one.
+// ask sends one echo request and waits for its answer. It returns the round-trip time, taken from the
+// kernel's receive timestamp where there is one.
 //
-// Errors: the time is over ("no answer within 300ms", context.DeadlineExceeded), a router refuses
-// ("host unreachable by 192.0.2.1"), the kernel cannot send ("network is unreachable", "no such device
-// eth1"), or the prober is closed (net.ErrClosed). Any number of goroutines may call it.
-//
-// The line's own rule and table lead the probe to its gateway. Where they are missing, IPv6 has no
-// route, and IPv4 takes the target for a neighbour on the device: no answer, but also never another line.
-func (p *ICMP) Probe(ctx context.Context, device string, source, target netip.Addr) (time.Duration, error) {
-	source, target = source.Unmap(), target.Unmap()
-	switch {
-	case device == "":
-		return 0, errors.New("no device to probe through")
-	case !source.IsValid() || source.Is4() != target.Is4() || !target.IsValid():
-		return 0, fmt.Errorf("source %v and target %v are not of one address family", source, target)
-	}
-	began := time.Now()
+// Where the line's rule or table is missing, IPv6 has no route, and IPv4 takes the target for a
+// neighbour on the device: no answer, but also never another line.
+func (p *icmp) ask(ctx context.Context, l line, target netip.Addr) (time.Duration, error) {
 	var failed *socket
 	for {
-		s, err := p.socket(line{device, source}, failed)
+		s, err := p.socket(l, failed)
 		if err != nil {
 			return 0, err
 		}
 		w, err := s.send(target)
 		if err == nil {
-			return s.wait(ctx, w, began)
+			return s.wait(ctx, w)
 		}
 		if failed != nil || !stale(err) {
-			return 0, explainSend(err, device, source)
+			return 0, explainSend(err, l)
 		}
 		failed = s
 	}
@@ -91,11 +67,11 @@ func stale(err error) bool {
 // socket returns the socket of a line, but never the failed one. A socket stays bound to the interface
 // that had the name when it was opened; where the name means another one by now, or the address is
 // gone, it is replaced, or opening it anew says what is wrong.
-func (p *ICMP) socket(l line, failed *socket) (*socket, error) {
+func (p *icmp) socket(l line, failed *socket) (*socket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, fmt.Errorf("probe: %w", net.ErrClosed)
+		return nil, errClosed
 	}
 	if s := p.sockets[l]; s != nil {
 		if s != failed && s.current() {
@@ -114,7 +90,7 @@ func (p *ICMP) socket(l line, failed *socket) (*socket, error) {
 }
 
 // serve reads a socket to its end.
-func (p *ICMP) serve(s *socket) {
+func (p *icmp) serve(s *socket) {
 	err := s.read(p.idle)
 	p.mu.Lock()
 	if p.sockets[s.line] == s {
@@ -124,8 +100,8 @@ func (p *ICMP) serve(s *socket) {
 	s.end(err)
 }
 
-// Close ends all probes with net.ErrClosed, closes the sockets and waits for their readers.
-func (p *ICMP) Close() error {
+// Close closes the sockets, which ends all who wait, and waits for the readers.
+func (p *icmp) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	for l, s := range p.sockets {

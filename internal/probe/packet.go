@@ -20,7 +20,9 @@ const (
 )
 
 // nonce is the payload of an echo. Nobody off the path can know it, so nobody can answer for a target.
-type nonce [16]byte
+// With the id and the sequence number, 64 bits are plenty against guessing within a timeout, and each
+// byte more is 5 MB a month on a line that is probed once a second.
+type nonce [8]byte
 
 // echo is one echo request, with all by which its answer is recognised.
 type echo struct {
@@ -173,6 +175,8 @@ func refusal4(kind, code byte) string {
 		return "host unreachable by"
 	case code == 9 || code == 10 || code == 13:
 		return "administratively prohibited by"
+	case code == 3:
+		return "port unreachable by"
 	default:
 		return "destination unreachable by"
 	}
@@ -189,6 +193,8 @@ func refusal6(kind, code byte) string {
 		return "host unreachable by"
 	case code == 1 || code == 5:
 		return "administratively prohibited by"
+	case code == 4:
+		return "port unreachable by"
 	default:
 		return "destination unreachable by"
 	}

@@ -66,7 +66,7 @@ func open(l line) (*socket, error) {
 	}
 	s.id, s.seq = binary.NativeEndian.Uint16(random[:]), binary.NativeEndian.Uint16(random[2:])
 	if err := s.bind(fd); err != nil {
-		return nil, explain(err, l.device, l.source)
+		return nil, explain(err, l)
 	}
 	conn, err := net.FilePacketConn(file)
 	if err != nil {
@@ -191,13 +191,13 @@ func (s *socket) leave(w *waiter) {
 }
 
 // wait returns what became of the echo.
-func (s *socket) wait(ctx context.Context, w *waiter, began time.Time) (time.Duration, error) {
+func (s *socket) wait(ctx context.Context, w *waiter) (time.Duration, error) {
 	defer s.leave(w)
 	select {
 	case r := <-w.result:
 		return r.rtt, r.err
 	case <-ctx.Done():
-		return 0, explainEnd(ctx, began)
+		return 0, ctx.Err()
 	}
 }
 
@@ -267,7 +267,7 @@ func (s *socket) parse(packet []byte, from *net.IPAddr) (message, bool) {
 func (s *socket) end(err error) {
 	s.conn.Close()
 	if !errors.Is(err, net.ErrClosed) {
-		err = explain(err, s.line.device, s.line.source)
+		err = explain(err, s.line)
 	}
 	err = fmt.Errorf("probing through %s ended: %w", s.line.device, err)
 	s.mu.Lock()
