@@ -1,10 +1,6 @@
 package config
 
-import (
-	"net"
-	"net/netip"
-	"strconv"
-)
+import "net/netip"
 
 // Method is how a target is asked.
 type Method uint8
@@ -62,5 +58,5 @@ func (t Target) authority(usual uint16) string {
 		}
 		return t.Address.String()
 	}
-	return net.JoinHostPort(t.Address.String(), strconv.Itoa(int(t.Port)))
+	return netip.AddrPortFrom(t.Address, t.Port).String()
 }

@@ -30,6 +30,9 @@ func (l *loop) poll(now time.Time) []request {
 func (l *loop) send(ctx context.Context, requests []request) {
 	for _, r := range requests {
 		path, monitor := l.paths[r.path], l.monitors[r.path]
+		if r.Target.Method == config.Gateway {
+			r.Target.Address = path.Gateway
+		}
 		l.probes.Go(func() {
 			probe, cancel := context.WithTimeout(ctx, r.Timeout)
 			defer cancel()
