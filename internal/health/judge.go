@@ -131,13 +131,14 @@ func (m *Monitor) hear(now time.Time, e echo, rtt time.Duration) {
 		m.window.forget() // it was no loss, but an outage, and that is over
 		m.quality = quality{}
 	}
-	s := sample{id: e.id, at: e.sent, target: m.position(e.target), rtt: rtt, deviation: deviation, steady: known}
+	s := sample{id: e.id, at: e.sent, target: m.voters.index(e.target), rtt: rtt, deviation: deviation, steady: known}
 	if !e.lost {
 		m.window.add(s)
 	} else if m.window.unlose(s); rtt > 0 {
 		m.clocks.late(now, rtt)
 	}
 	m.quality.stale = true
+	m.recovery.count(false)
 	if e.round == nil && !e.lost {
 		m.wary = max(m.wary-1, 0)
 	}
@@ -171,10 +172,11 @@ func (m *Monitor) miss(now time.Time, e echo) {
 	if e.aside {
 		return
 	}
-	m.window.add(sample{id: e.id, at: e.sent, target: m.position(e.target), lost: true})
+	m.window.add(sample{id: e.id, at: e.sent, target: m.voters.index(e.target), lost: true})
 	m.quality.stale = true
 	if !known {
 		m.wary = waryProbes
+		m.recovery.count(true)
 	}
 	if e.round == nil {
 		m.suspect(now, e.sent)
@@ -185,7 +187,7 @@ func (m *Monitor) miss(now time.Time, e echo) {
 func (m *Monitor) exhausted() {
 	for i := range m.round.members {
 		if member := &m.round.members[i]; member.answer == silent && member.attempts >= m.params.Retries {
-			m.voters.silence(member.target, member.first)
+			m.voters.exhausted(member.target, member.first)
 		}
 	}
 }

@@ -38,13 +38,13 @@ func TestVerdictsOverTime(t *testing.T) {
 			[]change{
 				{ms, health.Up, "the required 4 of 6 targets answer"},
 				{10121 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
-				{23022 * ms, health.Up, "the required 4 of 6 targets answer again, down for 13 s"},
+				{23023 * ms, health.Up, "the required 4 of 6 targets answer again, down for 13 s"},
 			}},
 		"the kernel refuses to send": {defaults(), network{rtt: constant(ms), refused: between(10*time.Second, 100*time.Second)}, 2 * time.Minute,
 			[]change{
 				{ms, health.Up, "the required 4 of 6 targets answer"},
 				{10001 * ms, health.Down, "3 of 6 targets silent: network is unreachable"},
-				{101002 * ms, health.Up, "the required 4 of 6 targets answer again, down for 91 s"},
+				{101003 * ms, health.Up, "the required 4 of 6 targets answer again, down for 91 s"},
 			}},
 		"one of six dead": {defaults(), network{rtt: constant(ms), dead: targets(1)}, time.Hour,
 			[]change{{ms, health.Up, "the required 4 of 6 targets answer"}}},
@@ -72,7 +72,7 @@ func TestVerdictsOverTime(t *testing.T) {
 			[]change{
 				{ms, health.Up, "the required 4 of 6 targets answer"},
 				{120121 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
-				{201787562916, health.Up, "the required 4 of 6 targets answer again, down for 82 s"},
+				{201788562916, health.Up, "the required 4 of 6 targets answer again, down for 82 s"},
 			}},
 	}
 	for name, tt := range tests {
@@ -150,7 +150,7 @@ func TestLink(t *testing.T) {
 	wantChanges := []change{
 		{ms, health.Up, "the required 4 of 6 targets answer"},
 		{10 * time.Second, health.Down, "no carrier"},
-		{131001 * ms, health.Up, "the required 4 of 6 targets answer again, down for 2 min"},
+		{131002 * ms, health.Up, "the required 4 of 6 targets answer again, down for 2 min"},
 	}
 	if diff := cmp.Diff(wantChanges, w.changes); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)

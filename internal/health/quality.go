@@ -26,12 +26,10 @@ type quality struct {
 // measurement is what the window says.
 type measurement struct {
 	asked, lost     int // probes to targets that answered at least once
+	recent          int // how many of the latest fewestForLoss of them were lost
 	latency, jitter time.Duration
 	times           int // samples behind latency and jitter
 }
-
-// percent is the loss; 0 if nothing was asked.
-func (m measurement) percent() int { return 100 * m.lost / max(m.asked, 1) }
 
 // lossy tells whether the loss is too much for a return.
 func (m measurement) lossy(l config.Limit[int]) bool {
@@ -64,8 +62,13 @@ func (m *Monitor) measure(now time.Time) {
 func (m measurement) over(p config.Quality) string {
 	enough := m.times >= fewestForTime
 	switch {
-	case p.Loss.Leave > 0 && m.asked >= fewestForLoss && 100*m.lost >= p.Loss.Leave*m.asked:
-		return fmt.Sprintf("%d %% of %d round trips lost within %s", m.percent(), m.asked, span(p.Window))
+	case p.Loss.Leave == 0 || m.asked < fewestForLoss:
+	case 100*m.recent >= p.Loss.Leave*fewestForLoss:
+		return fmt.Sprintf("%d %% of %d round trips lost", 100*m.recent/fewestForLoss, fewestForLoss)
+	case 100*m.lost >= p.Loss.Leave*m.asked:
+		return fmt.Sprintf("%d %% of %d round trips lost within %s", 100*m.lost/m.asked, m.asked, span(p.Window))
+	}
+	switch {
 	case p.Latency.Leave > 0 && enough && m.latency >= p.Latency.Leave:
 		return fmt.Sprintf("round trips take %d ms, the limit is %d ms", m.latency.Milliseconds(), p.Latency.Leave.Milliseconds())
 	case p.Jitter.Leave > 0 && enough && m.jitter >= p.Jitter.Leave:
@@ -84,14 +87,4 @@ func (m measurement) within(p config.Quality) bool {
 // outage is how many probes in a row nobody answers when the line was dead and not only lossy.
 func (m *Monitor) outage() int {
 	return max(12, min(18, len(m.params.Targets)*m.params.Retries))
-}
-
-// position returns the place of a target in the parameters.
-func (m *Monitor) position(t config.Target) int {
-	for i := range m.params.Targets {
-		if m.params.Targets[i] == t {
-			return i
-		}
-	}
-	return 0
 }

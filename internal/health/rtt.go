@@ -1,6 +1,7 @@
 package health
 
 import (
+	"slices"
 	"time"
 
 	"ftr/internal/config"
@@ -9,6 +10,9 @@ import (
 const (
 	// granularity is G of RFC 6298, section 2.3: the least that the variance adds to the mean.
 	granularity = 10 * time.Millisecond
+	// deviations is K of RFC 6298, section 2.3, twice the 4 that is good for TCP: the delays of real lines
+	// have long tails, and each answer that is only late costs a round.
+	deviations = 8
 	// ownSamples is how many answers of a target make its own estimate as good as the path's.
 	ownSamples = 4
 	// queueHalf is the time in which the longest delay that was seen is forgotten by half.
@@ -37,7 +41,13 @@ func (e *estimator) add(rtt time.Duration) {
 
 // rto is how long an answer is waited for before it is missed. It means nothing before a sample.
 func (e *estimator) rto(p Params) time.Duration {
-	return min(max(e.srtt+max(granularity, 4*e.rttvar), p.MinTimeout), p.Timeout)
+	return min(max(e.srtt+max(granularity, deviations*e.rttvar), p.MinTimeout), p.Timeout)
+}
+
+// clock is the estimate of one target.
+type clock struct {
+	target config.Target
+	estimator
 }
 
 // clocks hold the estimate of the path as a whole and those of its targets. Targets differ (one in
@@ -45,7 +55,7 @@ func (e *estimator) rto(p Params) time.Duration {
 // for targets not yet known well, and is what is shown.
 type clocks struct {
 	path    estimator
-	targets map[config.Target]*estimator
+	targets []clock
 	delay   time.Duration // of the latest answers that came too late, the longest
 	delayed time.Time     // when that was
 }
@@ -78,13 +88,13 @@ func (c *clocks) queue(now time.Time) time.Duration {
 func (c *clocks) timedOut(target config.Target) { c.of(target).timedOut = true }
 
 func (c *clocks) of(target config.Target) *estimator {
-	if c.targets == nil {
-		c.targets = map[config.Target]*estimator{}
+	for i := range c.targets {
+		if c.targets[i].target == target {
+			return &c.targets[i].estimator
+		}
 	}
-	if c.targets[target] == nil {
-		c.targets[target] = &estimator{}
-	}
-	return c.targets[target]
+	c.targets = append(c.targets, clock{target: target})
+	return &c.targets[len(c.targets)-1].estimator
 }
 
 // rto is the wait for an answer of the target. One that never answered gets the ceiling, since it may
@@ -106,11 +116,5 @@ func (c *clocks) rto(target config.Target, p Params) time.Duration {
 
 // keep forgets the targets that are not listed.
 func (c *clocks) keep(targets []config.Target) {
-	kept := make(map[config.Target]*estimator, len(targets))
-	for _, t := range targets {
-		if e := c.targets[t]; e != nil {
-			kept[t] = e
-		}
-	}
-	c.targets = kept
+	c.targets = slices.DeleteFunc(c.targets, func(c clock) bool { return !slices.Contains(targets, c.target) })
 }

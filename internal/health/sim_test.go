@@ -105,10 +105,7 @@ func newWorld(t tester, p health.Params, n *network, seed uint64) *world {
 func (w *world) run(d time.Duration) {
 	end := w.now.Add(d)
 	for {
-		next := w.monitor.Wake()
-		if len(w.queue) > 0 && (next.IsZero() || w.queue[0].at.Before(next)) {
-			next = w.queue[0].at
-		}
+		next := w.next()
 		if next.IsZero() || next.After(end) {
 			w.now = end
 			return
@@ -118,6 +115,15 @@ func (w *world) run(d time.Duration) {
 		}
 		w.step()
 	}
+}
+
+// next is when something happens; zero: never.
+func (w *world) next() time.Time {
+	next := w.monitor.Wake()
+	if len(w.queue) > 0 && (next.IsZero() || w.queue[0].at.Before(next)) {
+		next = w.queue[0].at
+	}
+	return next
 }
 
 // step delivers what has arrived, polls if that is due, and holds the monitor to its promises.
@@ -145,6 +151,12 @@ func (w *world) step() {
 		w.sent = append(w.sent, req)
 		heap.Push(&w.queue, w.network.answer(req, w.now))
 	}
+}
+
+// pause lets the clock go on for d while nothing here runs: no answer is read, no probe is sent.
+func (w *world) pause(d time.Duration) {
+	w.now = w.now.Add(d)
+	w.step()
 }
 
 // note records a changed verdict and checks that the report invents nothing.

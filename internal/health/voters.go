@@ -46,29 +46,26 @@ func (v voters) keep(targets []config.Target) voters {
 	next := newVoters(targets)
 	next.dark = v.dark
 	for i := range next.list {
-		if old := v.of(next.list[i].target); old != nil {
-			next.list[i] = *old
+		if old := v.index(next.list[i].target); old >= 0 {
+			next.list[i] = v.list[old]
 		}
 	}
 	return next
 }
 
-func (v voters) of(t config.Target) *voter {
-	for i := range v.list {
-		if v.list[i].target == t {
-			return &v.list[i]
-		}
-	}
-	return nil
+// index returns the place of a target, or -1.
+func (v voters) index(t config.Target) int {
+	return slices.IndexFunc(v.list, func(o voter) bool { return o.target == t })
 }
+
+func (v voters) of(t config.Target) *voter { return &v.list[v.index(t)] }
 
 // heard notes an answer, and tells whether it is the first after nobody answered.
 func (v *voters) heard(e echo) (revived bool) {
 	if v.dark {
 		revived, v.dark = true, false
 		for i := range v.list {
-			one := &v.list[i]
-			one.silent, one.misses, one.answers = one.lost && one.silent, 0, 0
+			v.list[i].misses = 0
 		}
 	}
 	one := v.of(e.target)
@@ -76,29 +73,31 @@ func (v *voters) heard(e echo) (revived bool) {
 	if e.sent.After(one.heardAt) {
 		one.heardAt = e.sent
 	}
-	if one.answers >= answersInARow {
-		one.silent = false
-	}
+	one.silent = one.silent && one.answers < answersInARow
 	return revived
 }
 
-// missed notes a missing answer, and tells whether nothing else was to be expected.
+// missed notes a missing answer, and tells whether nothing else was to be expected. Silent is only who
+// does not answer while others do.
 func (v *voters) missed(e echo) (known bool) {
-	one := v.of(e.target)
+	i := v.index(e.target)
+	one := &v.list[i]
 	known = one.silent
 	if one.misses == 0 {
 		one.missing = e.sent
 	}
 	one.misses, one.answers = one.misses+1, 0
-	if one.misses >= missesInARow {
-		one.silent = true
-	}
+	one.silent = one.silent || one.misses >= missesInARow && v.othersSince(i, one.missing)
 	return known
 }
 
-// silence notes that all attempts of a round, the first sent at that time, found a target silent.
-func (v *voters) silence(t config.Target, first time.Time) {
-	one := v.of(t)
+// exhausted notes that all attempts of a round, the first sent at that time, found a target silent.
+func (v *voters) exhausted(t config.Target, first time.Time) {
+	i := v.index(t)
+	one := &v.list[i]
+	if !v.othersSince(i, first) {
+		return
+	}
 	if one.misses == 0 {
 		one.missing = first
 	}

@@ -18,6 +18,7 @@ type window struct {
 	ring  [windowSize]sample
 	next  int // where the next one goes
 	used  int // how many places hold one
+	lost  int // how many of the latest lossSize are lost
 	tally []tally
 }
 
@@ -40,6 +41,12 @@ func (w *window) add(s sample) {
 	w.ring[w.next] = s
 	w.next = (w.next + 1) % windowSize
 	w.used = min(w.used+1, windowSize)
+	if s.lost {
+		w.lost++
+	}
+	if w.used > lossSize && w.latest(lossSize).lost {
+		w.lost--
+	}
 }
 
 // latest returns the i-th sample from the latest, i from 0 to used-1.
@@ -49,6 +56,9 @@ func (w *window) latest(i int) *sample { return &w.ring[(w.next-1-i+2*windowSize
 func (w *window) unlose(s sample) {
 	for i := range w.used {
 		if old := w.latest(i); old.id == s.id {
+			if old.lost && i < lossSize {
+				w.lost--
+			}
 			*old = s
 			return
 		}
@@ -56,7 +66,7 @@ func (w *window) unlose(s sample) {
 }
 
 // forget empties the window.
-func (w *window) forget() { w.used = 0 }
+func (w *window) forget() { w.used, w.lost = 0, 0 }
 
 // silentFor returns how many of the latest probes were lost in a row.
 func (w *window) silentFor() (n int) {
@@ -68,16 +78,10 @@ func (w *window) silentFor() (n int) {
 
 // loss is the share of lost probes among the latest, 0 to 1; NaN before the first outcome.
 func (w *window) loss() float64 {
-	n, lost := min(w.used, lossSize), 0
-	for i := range n {
-		if w.latest(i).lost {
-			lost++
-		}
-	}
-	if n == 0 {
+	if w.used == 0 {
 		return math.NaN()
 	}
-	return float64(lost) / float64(n)
+	return float64(w.lost) / float64(min(w.used, lossSize))
 }
 
 // measure counts the losses of the time forLoss, and takes the means of the time forTimes, which is
@@ -110,12 +114,33 @@ func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, targets
 	}
 	m.latency, m.jitter = latency/time.Duration(max(m.times, 1)), jitter/time.Duration(max(steady, 1))
 	for _, t := range w.tally {
-		if t.lost < t.asked {
+		if t.answers() {
 			m.asked, m.lost = m.asked+t.asked, m.lost+t.lost
 		}
 	}
+	if m.asked >= fewestForLoss {
+		m.recent = w.recent(fewestForLoss)
+	}
 	return m
 }
+
+// recent counts the losses among the latest n probes, to targets that answer. There must be so many.
+func (w *window) recent(n int) (lost int) {
+	for i := 0; n > 0; i++ {
+		s := w.latest(i)
+		if !w.tally[s.target].answers() {
+			continue
+		}
+		n--
+		if s.lost {
+			lost++
+		}
+	}
+	return lost
+}
+
+// answers tells whether the target answered at least once.
+func (t tally) answers() bool { return t.lost < t.asked }
 
 func (t *tally) count(lost bool) {
 	t.asked++
