@@ -1,0 +1,113 @@
+package firewall
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ftr/internal/config"
+)
+
+// EvidenceTable is the name of the private nft tables that count traffic, one in family ip and one in
+// ip6. They judge nothing, and live beside any firewall, iptables-legacy too.
+const EvidenceTable = "ftr_evidence"
+
+// Tally is what one counter of the evidence table counts. Every packet is in at most one tally.
+//
+// Only connections that began on this side count: their packets out, and what comes back to exactly
+// these. ARP, router advertisements, scans and connections from outside are in no tally. Neither is
+// ICMP: the answers to our own echoes are judged by themselves, and an unreachable from the
+// provider's router is no reply of the one who was asked.
+type Tally uint8
+
+// The tallies.
+const (
+	Opening   Tally = iota // sent: TCP SYN to which no reply was seen yet (ct state new)
+	Sending                // sent: all else
+	Accepting              // received: TCP reply before the handshake is complete (ct status assured)
+	Replying               // received: all other replies
+)
+
+var tallies = [...]string{"opening", "sending", "accepting", "replying"}
+
+// String returns the word that begins the counter's name.
+func (t Tally) String() string { return tallies[t] }
+
+// counterName names an object of nft, whose identifiers know all characters of an interface name
+// (config checks them) but "="; a slash is in no interface name.
+func counterName(t Tally, iface string) string {
+	return t.String() + "-" + strings.ReplaceAll(iface, "=", "/")
+}
+
+// ParseCounter is the inverse of the naming of counters in Evidence.
+func ParseCounter(name string) (t Tally, iface string, ok bool) {
+	word, iface, ok := strings.Cut(name, "-")
+	i := slices.Index(tallies[:], word)
+	if !ok || i < 0 || iface == "" {
+		return 0, "", false
+	}
+	return Tally(i), strings.ReplaceAll(iface, "/", "="), true
+}
+
+// Evidence returns the text for "nft -f -" that makes or replaces the evidence tables of the families,
+// in one transaction. Counters begin at zero. The cost per packet does not grow with the number of
+// interfaces. An interface need not exist.
+//
+// The maps from interface to counter are anonymous, so that they live and die with their rule: a
+// counter without a user tells that somebody has flushed the rules.
+func Evidence(families []config.Family, interfaces []string) string {
+	var b strings.Builder
+	b.WriteString("# Fault Tolerant Router: counts what is sent through each uplink and what is replied to it.\n")
+	for _, f := range families {
+		b.WriteString(EvidenceRemoval(f))
+		fmt.Fprintf(&b, "table %s %s {\n", nftFamily(f), EvidenceTable)
+		for t := range tallies {
+			for _, name := range interfaces {
+				fmt.Fprintf(&b, "\tcounter %s { }\n", counterName(Tally(t), name))
+			}
+		}
+		if len(interfaces) > 0 {
+			evidenceChains(&b, f, interfaces)
+		}
+		b.WriteString("}\n")
+	}
+	return b.String()
+}
+
+// evidenceChains writes the rules. Leaving is last of all (source NAT is at 100), where only packets
+// are seen that nothing has dropped; arriving is the first place after connection tracking (-200).
+func evidenceChains(b *strings.Builder, f config.Family, interfaces []string) {
+	icmp := map[config.Family]string{config.IPv4: "icmp", config.IPv6: "icmpv6"}[f]
+	rule := func(match, key string, t Tally) {
+		fmt.Fprintf(b, "\t\t%s counter name %s map {", match, key)
+		for i, name := range interfaces {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(b, ` "%s" : "%s"`, name, counterName(t, name))
+		}
+		b.WriteString(" } return\n")
+	}
+	b.WriteString("\tchain leaving {\n\t\ttype filter hook postrouting priority 300; policy accept;\n")
+	rule("ct direction original ct state new tcp flags & (syn | ack) == syn", "oifname", Opening)
+	rule("ct direction original meta l4proto != "+icmp, "oifname", Sending)
+	b.WriteString("\t}\n\tchain arriving {\n\t\ttype filter hook prerouting priority -190; policy accept;\n")
+	rule("ct direction reply meta l4proto tcp ct status & assured == 0", "iifname", Accepting)
+	rule("ct direction reply meta l4proto != "+icmp, "iifname", Replying)
+	b.WriteString("\t}\n")
+}
+
+// EvidenceRemoval returns the text for "nft -f -" that removes the evidence table of a family, whether
+// or not there is one. nft before 1.0.7 has no "destroy".
+func EvidenceRemoval(f config.Family) string {
+	name := nftFamily(f) + " " + EvidenceTable
+	return "table " + name + "\ndelete table " + name + "\n"
+}
+
+// nftFamily is the address family's name in nft(8).
+func nftFamily(f config.Family) string {
+	if f == config.IPv6 {
+		return "ip6"
+	}
+	return "ip"
+}
