@@ -21,3 +21,6 @@ func SetWatchBuffer(k *Kernel, size int) { k.watchBuffer = size }
 
 // Overflows tells how often Watch lost notifications.
 func Overflows(k *Kernel) int64 { return k.overflows.Load() }
+
+// SetNftPaths makes nft(8) be looked for elsewhere.
+func SetNftPaths(k *Kernel, paths ...string) { k.nftPaths = paths }

@@ -1,7 +1,8 @@
 // Package kernel observes, changes and watches the kernel's links, addresses, routes, rules and
 // sysctls (rtnetlink(7), proc(5)), and reads the lease files of DHCP clients.
 //
-// It speaks to the kernel itself: no command is run. It needs CAP_NET_ADMIN and no other capability.
+// It speaks to the kernel itself, and runs no command but nft(8), for the rules that count traffic. It
+// needs CAP_NET_ADMIN and no other capability.
 // All messages are encoded and decoded here, since what cannot be expressed by the values of package
 // routing must be noticed, not dropped.
 package kernel
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
@@ -39,13 +41,21 @@ type Kernel struct {
 	netns       int
 	root        fs.FS
 	watchBuffer int
+	nftPaths    []string
 	overflows   atomic.Int64 // how often notifications were lost
-	close       []func() error
+
+	mu        sync.Mutex
+	netfilter *netlink.Conn // nil: not needed yet
+	close     []func() error
 }
 
 // Open connects to the kernel. It fails on kernels that cannot check requests strictly (before 4.20).
 func Open(options Options) (*Kernel, error) {
-	k := &Kernel{netns: options.NetNS, root: options.Root, watchBuffer: watchBuffer}
+	k := &Kernel{
+		netns: options.NetNS, root: options.Root, watchBuffer: watchBuffer,
+		// Not every user's PATH leads to system programs.
+		nftPaths: []string{"nft", "/usr/sbin/nft", "/sbin/nft"},
+	}
 	conn, err := k.dial(0)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", explain(err))
@@ -63,6 +73,8 @@ func Open(options Options) (*Kernel, error) {
 
 // Close releases the sockets.
 func (k *Kernel) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	var errs []error
 	for _, f := range k.close {
 		errs = append(errs, f())

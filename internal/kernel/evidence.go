@@ -1,0 +1,117 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/mdlayher/netlink"
+
+	"ftr/internal/config"
+	"ftr/internal/firewall"
+)
+
+// ErrNoNft is wrapped by errors that mean that nft(8) is not installed.
+var ErrNoNft = errors.New("the program nft is not installed (package nftables)")
+
+// nftTimeout is far more than nft needs, even for thousands of lines on a busy machine.
+const nftTimeout = 10 * time.Second
+
+// SetEvidence makes the tables that count the traffic of the interfaces, or replaces them, in one
+// transaction; counters begin at zero. Nothing else in the ruleset is touched. The error wraps ErrNoNft
+// if nft(8) is not there; all else works without it.
+func (k *Kernel) SetEvidence(ctx context.Context, families []config.Family, interfaces []string) error {
+	if err := k.nft(ctx, firewall.Evidence(families, interfaces)); err != nil {
+		return fmt.Errorf("set up the tables that count traffic: %w", err)
+	}
+	return nil
+}
+
+// RemoveEvidence removes the tables that count traffic. That there are none is fine, and then nft(8)
+// need not be there either.
+func (k *Kernel) RemoveEvidence(ctx context.Context) error {
+	families, err := k.evidence()
+	if errors.Is(err, ErrNoNetfilter) {
+		return nil
+	}
+	var text strings.Builder
+	for _, f := range families {
+		text.WriteString(firewall.EvidenceRemoval(f))
+	}
+	if err == nil && text.Len() > 0 {
+		err = k.nft(ctx, text.String())
+	}
+	if err != nil {
+		return fmt.Errorf("remove the tables that count traffic: %w", err)
+	}
+	return nil
+}
+
+// evidence returns the families that have an evidence table.
+func (k *Kernel) evidence() (families []config.Family, err error) {
+	messages, err := k.netfilterDump(nftGetTable, make([]byte, nfgenmsg))
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		name := ""
+		err := attributes(m.Data, nfgenmsg, func(d *netlink.AttributeDecoder) {
+			if d.Type() == nftaTable {
+				name = d.String()
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("decode a table: %w", err)
+		}
+		if f, ok := familyOf(m.Data[0]); ok && name == firewall.EvidenceTable {
+			families = append(families, f)
+		}
+	}
+	return families, nil
+}
+
+// nft gives text to nft(8). The kernel takes all of it or nothing.
+func (k *Kernel) nft(ctx context.Context, text string) error {
+	path, err := findProgram(k.nftPaths)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
+	defer cancel()
+	return k.inside(func() error {
+		cmd := exec.CommandContext(ctx, path, "-f", "-")
+		cmd.Stdin = strings.NewReader(text)
+		cmd.Env = []string{"LC_ALL=C"}
+		out, err := cmd.CombinedOutput()
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("run nft: %w", ctx.Err())
+		case err != nil:
+			return fmt.Errorf("run nft: %w: %s", err, firstLines(string(out)))
+		}
+		return nil
+	})
+}
+
+// findProgram returns the first of the names that is a program.
+func findProgram(names []string) (string, error) {
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", ErrNoNft
+}
+
+// firstLines keeps of a message what fits a line of log: nft quotes the lines that it dislikes.
+func firstLines(s string) string {
+	const most = 300
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return s
+}
