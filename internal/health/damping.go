@@ -105,10 +105,17 @@ func (m *Monitor) badRound(now time.Time, r *round) {
 	need := max(m.params.Damping.Fall, 1)
 	if m.partly {
 		need = max(need, 2)
+		m.voters.blame(r, m.params.Retries)
+	}
+	if !m.recovery.first.IsZero() {
+		m.flaps.mark = now // while it tries in vain, nothing is forgotten
 	}
 	m.recovery.restart()
 	if m.verdict.state != Down && m.bad < need {
 		m.begin, m.evidence, m.cause = later(now, r.began.Add(roundGap)), r.since, r.cause
+		if m.partly {
+			m.begin = now.Add(roundGap)
+		}
 		return
 	}
 	if m.verdict.state != Down {
@@ -193,13 +200,24 @@ func (m *Monitor) fall(now time.Time, reason string, interim, flap bool) {
 	m.verdict.judge(now, Down, reason, interim)
 }
 
-// takeBack is for a verdict of down that late answers prove wrong: the line was slow. It was no flap,
-// and there is nothing to hold back.
-func (m *Monitor) takeBack(now time.Time, r *round) {
+// takeBack is for a verdict of down that turns out to be wrong: the line was slow, or the fault was the
+// targets'. It was no flap, and there is nothing to hold back.
+func (m *Monitor) takeBack(now time.Time, reason string) {
 	m.flaps.takeBack()
-	r.good, m.partly, m.bad = true, false, 0
-	m.rise(now, r.lateness(now))
+	m.round.good, m.partly, m.bad = true, false, 0
+	m.rise(now, reason)
 	m.schedule(now)
+}
+
+// reconsider takes back a verdict that the quorum would not make with the votes as they are now.
+func (m *Monitor) reconsider(now time.Time) {
+	r := m.round
+	if m.sentence == nil || m.verdict.state != Down || !m.partly || !r.over {
+		return
+	}
+	if required := min(m.params.Required, r.voters()); required > 0 && r.count(answered) >= required {
+		m.takeBack(now, r.life(now, verdict{}, required)+", the others are silent through all lines")
+	}
 }
 
 // flaps count how often a path went down. One is forgotten for each time of calm.

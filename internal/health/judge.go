@@ -161,7 +161,6 @@ func (m *Monitor) fail(now time.Time, e echo, err error) {
 		m.clocks.timedOut(e.target)
 	case e.round != nil && e.round == m.round:
 		m.round.failed(e.target, err)
-		m.exhausted()
 	}
 }
 
@@ -183,15 +182,6 @@ func (m *Monitor) miss(now time.Time, e echo) {
 	}
 }
 
-// exhausted notes the members that all attempts of the round found silent.
-func (m *Monitor) exhausted() {
-	for i := range m.round.members {
-		if member := &m.round.members[i]; member.answer == silent && member.attempts >= m.params.Retries {
-			m.voters.exhausted(member.target, member.first)
-		}
-	}
-}
-
 // decide lets the quorum of the round speak. After a verdict of down the round stays open for late
 // answers: they prove that the verdict was wrong.
 func (m *Monitor) decide(now time.Time) {
@@ -207,7 +197,7 @@ func (m *Monitor) decide(now time.Time) {
 		m.schedule(now)
 	case required == 0, r.over && (r.good || !reached):
 	case r.over && m.sentence == r:
-		m.takeBack(now, r)
+		m.takeBack(now, r.lateness(now))
 	case reached:
 		m.goodRound(now, r)
 	case !r.over && r.voters()-r.count(silent) < required:

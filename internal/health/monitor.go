@@ -125,7 +125,6 @@ func (m *Monitor) Poll(now time.Time) []Request {
 		for _, member := range m.round.expire(now, m.retries()) {
 			requests = append(requests, m.attempt(now, member))
 		}
-		m.exhausted()
 		m.decide(now)
 	}
 	m.settle(now)

@@ -51,7 +51,7 @@ func TestVerdictsOverTime(t *testing.T) {
 		"two of six dead": {defaults(), network{rtt: constant(ms), dead: targets(2)}, time.Hour,
 			[]change{{ms, health.Up, "the required 4 of 6 targets answer"}}},
 		"three of six dead": {defaults(), network{rtt: constant(ms), dead: targets(3)}, time.Minute,
-			[]change{{3433333332, health.Down, "3 of 6 targets silent for 3.4 s"}}},
+			[]change{{3633333332, health.Down, "3 of 6 targets silent for 3.6 s"}}},
 		"one target, one attempt": {
 			with(func(p *health.Params) { p.Targets, p.Required, p.Retries = targets(1), 1, 1 }),
 			network{rtt: constant(ms), cut: after(10 * time.Second)}, time.Minute,
@@ -59,7 +59,7 @@ func TestVerdictsOverTime(t *testing.T) {
 		"all are required, one dead": {
 			with(func(p *health.Params) { p.Required, p.Retries = 6, 1 }),
 			network{rtt: constant(ms), dead: targets(1)}, time.Minute,
-			[]change{{2060 * ms, health.Down, "1 of 6 targets silent for 2.1 s"}}},
+			[]change{{2260 * ms, health.Down, "1 of 6 targets silent for 2.3 s"}}},
 		"one is enough, five dead": {
 			with(func(p *health.Params) { p.Required = 1 }),
 			network{rtt: constant(ms), dead: targets(5)}, time.Hour,
@@ -231,7 +231,7 @@ func TestUpdate(t *testing.T) {
 	p.Targets, p.Required = targets(6), 4
 	w.monitor.Update(w.now, p)
 	w.run(10 * time.Second)
-	if r := w.monitor.Report(w.now); r.State != health.Down || r.Reason != "3 of 6 targets silent for 3.4 s" {
+	if r := w.monitor.Report(w.now); r.State != health.Down || r.Reason != "3 of 6 targets silent for 3.6 s" {
 		t.Errorf("a stricter quorum: %+v", r)
 	}
 	w.monitor.SetLink(w.now, false, "no carrier")

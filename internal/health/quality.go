@@ -11,6 +11,9 @@ const (
 	// fewestForLoss is how many probes a loss is measured with before it can be too much: with it, chance
 	// does not make half of a few probes out of a tenth of many.
 	fewestForLoss = 30
+	// fewestBursts is in how many bursts they must be lost: one burst is an outage, however short, and the
+	// quorum's business.
+	fewestBursts = 3
 	// fewestForTime is the same for latency and jitter.
 	fewestForTime = 3
 )
@@ -27,6 +30,7 @@ type quality struct {
 type measurement struct {
 	asked, lost     int // probes to targets that answered at least once
 	recent          int // how many of the latest fewestForLoss of them were lost
+	bursts          int // in how many bursts, each before an answer
 	latency, jitter time.Duration
 	times           int // samples behind latency and jitter
 }
@@ -47,7 +51,7 @@ func (m *Monitor) measure(now time.Time) {
 	}
 	p := m.params.Quality
 	q.stale = false
-	q.measured = m.window.measure(now, p.Window, max(p.Window, 5*m.params.Interval), len(m.params.Targets))
+	q.measured = m.window.measure(now, p.Window, max(p.Window, 5*m.params.Interval), m.voters)
 	if reason := q.measured.over(p); reason != "" {
 		if !q.bad {
 			q.reason = reason
@@ -62,7 +66,7 @@ func (m *Monitor) measure(now time.Time) {
 func (m measurement) over(p config.Quality) string {
 	enough := m.times >= fewestForTime
 	switch {
-	case p.Loss.Leave == 0 || m.asked < fewestForLoss:
+	case p.Loss.Leave == 0 || m.asked < fewestForLoss || m.bursts < fewestBursts:
 	case 100*m.recent >= p.Loss.Leave*fewestForLoss:
 		return fmt.Sprintf("%d %% of %d round trips lost", 100*m.recent/fewestForLoss, fewestForLoss)
 	case 100*m.lost >= p.Loss.Leave*m.asked:

@@ -91,18 +91,23 @@ func (v *voters) missed(e echo) (known bool) {
 	return known
 }
 
-// exhausted notes that all attempts of a round, the first sent at that time, found a target silent.
-func (v *voters) exhausted(t config.Target, first time.Time) {
-	i := v.index(t)
-	one := &v.list[i]
-	if !v.othersSince(i, first) {
-		return
+// blame notes the members that all attempts of a round found silent, while others answered.
+func (v *voters) blame(r *round, retries int) {
+	for _, member := range r.members {
+		i := v.index(member.target)
+		one := &v.list[i]
+		if member.answer != silent || member.attempts < retries || !v.othersSince(i, member.first) {
+			continue
+		}
+		if one.misses == 0 {
+			one.missing = member.first
+		}
+		one.silent, one.misses, one.answers = true, max(one.misses, 1), 0
 	}
-	if one.misses == 0 {
-		one.missing = first
-	}
-	one.silent, one.misses, one.answers = true, max(one.misses, 1), 0
 }
+
+// lost tells whether the i-th target has lost its vote.
+func (v voters) lost(i int) bool { return v.list[i].lost }
 
 // among returns those of the targets that have a vote.
 func (v voters) among(targets []config.Target) []config.Target {
@@ -169,6 +174,7 @@ func (m *Monitor) SetVoters(now time.Time, lost []config.Target) {
 		return
 	}
 	m.round.vote(func(t config.Target) bool { return !m.voters.of(t).lost })
+	m.reconsider(now)
 	m.decide(now)
 	m.settle(now)
 	if m.calm.IsZero() && m.begin.IsZero() && !m.asking() {

@@ -85,13 +85,10 @@ func (w *window) loss() float64 {
 }
 
 // measure counts the losses of the time forLoss, and takes the means of the time forTimes, which is
-// at least as long. Targets that never answered in that time say nothing of the line.
-func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, targets int) (m measurement) {
-	if cap(w.tally) < targets {
-		w.tally = make([]tally, targets)
-	}
-	w.tally = w.tally[:targets]
-	clear(w.tally)
+// is at least as long. Targets without vote, and those that never answered in that time, say nothing
+// of the loss.
+func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, v voters) (m measurement) {
+	w.tally = append(w.tally[:0], make([]tally, len(v.list))...)
 	var latency, jitter time.Duration
 	steady := 0
 	for i := range w.used {
@@ -113,19 +110,23 @@ func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, targets
 		}
 	}
 	m.latency, m.jitter = latency/time.Duration(max(m.times, 1)), jitter/time.Duration(max(steady, 1))
-	for _, t := range w.tally {
-		if t.answers() {
+	for i, t := range w.tally {
+		if v.lost(i) {
+			w.tally[i] = tally{}
+		} else if t.answers() {
 			m.asked, m.lost = m.asked+t.asked, m.lost+t.lost
 		}
 	}
 	if m.asked >= fewestForLoss {
-		m.recent = w.recent(fewestForLoss)
+		m.recent, m.bursts = w.recent(fewestForLoss)
 	}
 	return m
 }
 
-// recent counts the losses among the latest n probes, to targets that answer. There must be so many.
-func (w *window) recent(n int) (lost int) {
+// recent counts the losses among the latest n probes, to targets that answer, and in how many bursts
+// they came, with answers in between. There must be so many probes.
+func (w *window) recent(n int) (lost, bursts int) {
+	answers := false
 	for i := 0; n > 0; i++ {
 		s := w.latest(i)
 		if !w.tally[s.target].answers() {
@@ -134,9 +135,13 @@ func (w *window) recent(n int) (lost int) {
 		n--
 		if s.lost {
 			lost++
+			if answers {
+				bursts++
+			}
 		}
+		answers = !s.lost
 	}
-	return lost
+	return lost, bursts
 }
 
 // answers tells whether the target answered at least once.
