@@ -11,13 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// lockName is the name of the lock in the runtime directory. It holds the number of the process.
+const lockName = "ftr.lock"
+
 // lock makes sure that only one process works on the kernel with this runtime directory. The kernel
 // gives the lock back when the process ends, however it ends.
 func lock(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the runtime directory: %w; choose another with --runtime-dir", err)
 	}
-	path := filepath.Join(dir, "ftr.lock")
+	path := filepath.Join(dir, lockName)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock the runtime directory: %w; choose another with --runtime-dir", err)

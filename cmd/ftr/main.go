@@ -102,7 +102,8 @@ A first start:
   ` + name + ` check                judge it without touching anything
   ` + name + ` generate_iptables    print the firewall rules that belong to it
   ` + name + ` plan                 show what monitor would change now
-  ` + name + ` monitor              keep everybody online`,
+  ` + name + ` monitor              keep everybody online
+  ` + name + ` status               see how the lines are`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -114,7 +115,7 @@ A first start:
 	p.StringVar(&f.state, "state-dir", "", "`directory` for what must survive a restart (default: paths.state, $STATE_DIRECTORY or "+defaultState+")")
 	p.StringVar(&f.runtm, "runtime-dir", "", "`directory` for locks and sockets (default: paths.runtime, $RUNTIME_DIRECTORY or "+defaultRuntime+")")
 	for _, c := range []*cobra.Command{
-		monitorCommand(&f), checkCommand(&f), planCommand(&f), cleanupCommand(&f),
+		monitorCommand(&f), statusCommand(&f), uplinkCommand(&f), reloadCommand(&f), checkCommand(&f), planCommand(&f), cleanupCommand(&f),
 		generateConfigCommand(&f), generateIptablesCommand(&f), emailTestCommand(&f), schemaCommand(), labCommand(),
 	} {
 		root.AddCommand(c)

@@ -29,7 +29,8 @@ type router struct {
 	snapshot *status.Snapshot
 	orders   []string
 	fail     error
-	hang     bool // until the request is cancelled
+	// busy, if there is one, is told of an order, which then hangs until it is cancelled.
+	busy chan struct{}
 }
 
 var started = time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
@@ -55,7 +56,8 @@ func (r *router) Snapshot() *status.Snapshot {
 
 // SetUplink implements Controller.
 func (r *router) SetUplink(ctx context.Context, iface string, mode status.Mode) error {
-	if r.hang {
+	if r.busy != nil {
+		close(r.busy)
 		<-ctx.Done()
 		return ctx.Err()
 	}
