@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// result is everything that one run of the bench measured.
+type result struct {
+	Program string        `json:"program"`
+	Command string        `json:"command,omitempty"`
+	Machine string        `json:"machine"`
+	Start   time.Time     `json:"start"`
+	Took    time.Duration `json:"took_ns"`
+	Runs    int           `json:"runs"`
+	Quick   bool          `json:"quick"`
+	Figures []*Figure     `json:"figures"`
+	Noise   []PhaseNoise  `json:"noise"`
+}
+
+// PhaseNoise is the machine's noise during one phase.
+type PhaseNoise struct {
+	Phase string `json:"phase"`
+	Noise
+}
+
+// machine describes what it runs on.
+func machine() string {
+	var u unix.Utsname
+	kernel := "unknown kernel"
+	if unix.Uname(&u) == nil {
+		kernel = unix.ByteSliceToString(u.Sysname[:]) + " " + release(unix.ByteSliceToString(u.Release[:]))
+	}
+	return fmt.Sprintf("%s, %s, %d CPUs", kernel, runtime.GOARCH, runtime.NumCPU())
+}
+
+// release leaves out what a builder appended to a kernel's version.
+func release(text string) string {
+	version, _, _ := strings.Cut(text, "-")
+	return version
+}
+
+// count returns how many figures have a verdict.
+func (r *result) count(verdict string) (n int) {
+	for _, f := range r.Figures {
+		if f.Verdict() == verdict {
+			n++
+		}
+	}
+	return n
+}
+
+// held tells whether all goals held and all was measured.
+func (r *result) held() bool { return r.count(missed)+r.count(failed) == 0 && r.count(held) > 0 }
+
+// verdict says so in one line.
+func (r *result) verdict() string {
+	text := fmt.Sprintf("\n%d goals held, %d missed, %d not measured, in %s", r.count(held), r.count(missed), r.count(failed), r.Took.Round(time.Second))
+	for _, f := range r.Figures {
+		if v := f.Verdict(); v == missed || v == failed {
+			text += fmt.Sprintf("\n  %s %s: %s", v, f.Phase, strings.TrimPrefix(f.line(), "✗ "))
+		}
+	}
+	return text
+}
+
+// write writes the files that were asked for. A report of a few phases would replace that of all, so it
+// is only printed.
+func (r *result) write(s settings) error {
+	var errs []error
+	if s.json != "" {
+		text, err := json.MarshalIndent(r, "", "  ")
+		errs = append(errs, err, store(s.json, append(text, '\n')))
+	}
+	if s.chart != "" {
+		errs = append(errs, store(s.chart, []byte(r.chart())))
+	}
+	if s.markdown != "" {
+		old, err := os.ReadFile(s.markdown)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("write the report: %w", err)
+		}
+		chart := ""
+		if s.chart != "" {
+			chart = filepath.Base(s.chart)
+		}
+		errs = append(errs, store(s.markdown, []byte(replaceSection(string(old), heading, r.section(chart)))))
+	}
+	return errors.Join(errs...)
+}
+
+// store writes a file whole or not at all.
+func store(path string, text []byte) error {
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
