@@ -18,6 +18,7 @@ const (
 type recovery struct {
 	good   int       // good rounds in a row
 	first  time.Time // when the first of them was decided; zero: there was none
+	began  time.Time // when it was, since it is looked at closely
 	until  time.Time // it is not up before
 	waited bool      // that time has come, and something else is lacking
 	rise   int       // good rounds that are needed
@@ -28,7 +29,7 @@ type recovery struct {
 
 // interval is the time from one calm probe to the next on the way up.
 func (r recovery) interval(now time.Time) time.Duration {
-	if now.Sub(r.first) < probation {
+	if now.Sub(r.began) < probation {
 		return probationInterval
 	}
 	return downInterval
@@ -83,6 +84,9 @@ func (m *Monitor) goodRound(now time.Time, r *round) {
 // improve counts a good round on the way up.
 func (m *Monitor) improve(now time.Time) {
 	c := &m.recovery
+	if c.good == 0 {
+		c.began = now
+	}
 	c.good++
 	c.rise = max(m.params.Damping.Rise, 1)
 	if c.first.IsZero() {

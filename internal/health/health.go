@@ -30,7 +30,7 @@ type Report struct {
 	Reason string        // in words; example "4 of 6 targets silent for 0.9 s", "no carrier"
 	RTT    time.Duration // smoothed round-trip time; meaningful only if HasRTT
 	HasRTT bool
-	Jitter time.Duration // mean deviation of the round-trip times over the window
+	Jitter time.Duration // mean difference of a round-trip time from the one before, over the window
 	Loss   float64       // share of the latest probes without answer, 0 to 1; NaN: nothing was asked yet
 	Doubt  bool          // an answer is missing and all targets are being asked
 	Admin  bool          // taken out of service by a person

@@ -24,6 +24,7 @@ const (
 // against, an answer that could belong to two attempts, cannot happen.
 type estimator struct {
 	srtt, rttvar time.Duration
+	last         time.Duration // the latest measurement
 	samples      int
 	timedOut     bool // an answer was waited for in vain, for the whole time-out
 }
@@ -37,6 +38,7 @@ func (e *estimator) add(rtt time.Duration) {
 		e.srtt += (rtt - e.srtt) / 8
 	}
 	e.samples++
+	e.last = rtt
 }
 
 // rto is how long an answer is waited for before it is missed. It means nothing before a sample.
@@ -66,10 +68,10 @@ func (c *clocks) add(target config.Target, rtt time.Duration) {
 	c.of(target).add(rtt)
 }
 
-// deviation is how far a round-trip time is from what was expected of the target.
+// deviation is how far a round-trip time is from the one before to the same target.
 func (c *clocks) deviation(target config.Target, rtt time.Duration) (d time.Duration, known bool) {
 	own := c.of(target)
-	return (rtt - own.srtt).Abs(), own.samples > 0
+	return (rtt - own.last).Abs(), own.samples > 0
 }
 
 // late notes an answer that came after it was missed: this line has queues of such a length.

@@ -30,7 +30,7 @@ type sample struct {
 	lost      bool
 	steady    bool          // deviation is known
 	rtt       time.Duration // meaningful only if it is not lost
-	deviation time.Duration // of rtt from what was expected of the target
+	deviation time.Duration // of rtt from the one before to the same target
 }
 
 // tally counts the probes to one target.
