@@ -97,7 +97,7 @@ func watchStatus(ctx context.Context, client *web.Client, dir string, w io.Write
 		if ctx.Err() != nil {
 			return nil
 		}
-		text := ""
+		var text string
 		if err != nil {
 			text = err.Error() + "\n"
 		} else {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func (v UplinkView) cells(l Layout) []cell {
 	}
 	weight := "none"
 	if v.Group != nil {
-		weight = fmt.Sprintf("%d", v.Weight)
+		weight = strconv.Itoa(v.Weight)
 		if v.Percent != 100 {
 			weight += fmt.Sprintf(" × %d %%", v.Percent)
 		}

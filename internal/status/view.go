@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"ftr/internal/config"
-	"ftr/internal/health"
 	"ftr/internal/routing"
 )
 
@@ -247,6 +246,3 @@ func seconds(d time.Duration) *float64 {
 
 // round keeps four digits of a share: more would be noise.
 func round(x float64) float64 { return math.Round(x*1e4) / 1e4 }
-
-// well tells whether an uplink is known to work.
-func (v UplinkView) well() bool { return v.State == health.Up.String() }

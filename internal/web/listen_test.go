@@ -122,6 +122,7 @@ func ask(t *testing.T, socket string, uid, gid int, method, path, body string) (
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -73,7 +73,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	if err := server.Shutdown(last); err != nil {
 		_ = server.Close() // whoever hangs is cut off; there is nobody to tell
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

@@ -160,6 +160,7 @@ func TestRequests(t *testing.T) {
 			t.Fatalf("%s %s: %v", tt.method, tt.path, err)
 		}
 		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
 		if err != nil {
 			t.Fatal(err)
 		}
