@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -55,6 +56,8 @@ func TestSchemaAccepts(t *testing.T) {
 		"example":   []byte(Example()),
 		"generated": []byte(Generate(found(), []string{"lan0", "br-lan"})),
 		"many":      many(MaxUplinks, ""),
+		"lines":     []byte(fileOfLines),
+		"targets":   fmt.Appendf(nil, base, `, targets: ["dns://9.9.9.9/example.com", {url: "https://1.1.1.1/", host: one.one.one.one, status: 204}]`, ""),
 	}
 	for _, name := range []string{"2015.conf", "2016.conf", "minimal.conf", "full.conf"} {
 		files[name] = mustRead(t, filepath.Join(examples, name))
@@ -77,6 +80,7 @@ func TestSchemaRejects(t *testing.T) {
 		"interval-day", "interval-word", "interval-days", "table-zero", "table-big", "priority-one", "priority-over", "fwmark-zero", "mask-over",
 		"log-relative", "log-scalar", "log-numbers", "paths-relative", "send-word", "sender-bad", "recipients-bad", "smtp-list", "smtp-port-high", "auth-typo",
 		"starttls-word", "symbol-unknown", "symbol-elsewhere", "password-credential-bad", "password-list", "misspelt-password", "everything-wrong",
+		"tests-damping", "tests-quality", "targets-section", "targets-unknown", "uplink-tests",
 	} {
 		if err := s.Validate(asEditor(t, mustRead(t, filepath.Join(badFiles, name+".conf")))); err == nil {
 			t.Errorf("%s: accepted", name)

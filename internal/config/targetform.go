@@ -54,13 +54,18 @@ func (l targetList) entry(w *walker, n *yaml.Node, at place) {
 	one := field[Target]{at: positionOf(n), path: at.path}
 	if n.Kind == yaml.MappingNode {
 		var d targetDraft
-		section{&d.section, targetKeys(&d)}.read(w, n, at)
+		keys := targetKeys(&d)
+		keys[0].secret = slices.ContainsFunc(n.Content, holdsPassword)
+		section{&d.section, keys}.read(w, n, at)
 		one.value, one.state = d.url.value, w.checkTargetDraft(&d)
 		one.value.Status = int(d.status.value)
 		if d.host.given() {
 			one.value.Name = d.host.value
 		}
 	} else {
+		if at.secret = holdsPassword(n); at.secret {
+			w.source.hide(positionOf(n), at.end)
+		}
 		targetURL(&one).read(w, n, at)
 	}
 	l.into.value = append(l.into.value, one)
@@ -68,6 +73,9 @@ func (l targetList) entry(w *walker, n *yaml.Node, at place) {
 		l.into.state = bad
 	}
 }
+
+// holdsPassword tells whether a URL may hold a password. It is refused, and not shown.
+func holdsPassword(n *yaml.Node) bool { return strings.Contains(n.Value, "@") }
 
 // checkTargetDraft: host and status mean something for HTTP alone.
 func (w *walker) checkTargetDraft(d *targetDraft) fieldState {
