@@ -2,6 +2,7 @@ package lab
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -118,8 +119,9 @@ func (b *Board) View(l *Lab) View {
 func (l *Lab) trouble(i int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state[i] == (lineState{rate: l.Plan.Lines[i].Rate}) {
-		return ""
+	words := l.state[i].troubles()
+	if l.state[i].rate != l.Plan.Lines[i].Rate {
+		words = append(words, "now "+l.state[i].rate.String())
 	}
-	return l.state[i].String()
+	return strings.Join(words, ", ")
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -106,6 +107,7 @@ func (s *Scenario) broken(ctx context.Context, i int, breaks func(int) error, ho
 	if err != nil {
 		return err
 	}
+	outAt := time.Now()
 	s.Board.say("the daemon took it out")
 	if err := pause(ctx, s.extent.calm+knockTimeout); err != nil {
 		return err
@@ -117,6 +119,8 @@ func (s *Scenario) broken(ctx context.Context, i int, breaks func(int) error, ho
 		What: "new connections fail for", Expected: "≤ " + inSeconds(limit),
 		Measured: fmt.Sprintf("%.2f s, %d of %d", outage.Seconds(), attempts.Failed(), len(attempts)), OK: outage <= limit,
 	})
+	after := slices.DeleteFunc(slices.Clone(attempts), func(a Attempt) bool { return a.Start.Before(outAt) })
+	s.Board.expect(Row{What: "once it is out, new connections", Expected: "0 fail", Measured: after.Failures(outAt), OK: after.Failed() == 0})
 	s.others(i)
 	s.lines[i].Failure, s.lines[i].FailedFor = how, outage
 	return nil

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,8 @@ func (h *Host) Get(ctx context.Context, to netip.AddrPort, path string) (*http.R
 	response, err := exchange(conn, request)
 	if err != nil {
 		release()
-		return nil, errors.Join(err, ctx.Err(), conn.Close())
+		conn.Close()
+		return nil, cmp.Or(ctx.Err(), err)
 	}
 	response.Body = &body{ReadCloser: response.Body, conn: conn, release: release}
 	return response, nil

@@ -128,7 +128,7 @@ func TestStandingLabs(t *testing.T) {
 	if text, err := u.try("--no-scenario", "--name", "a"); err == nil || !strings.Contains(text, `a lab named "a" is standing already`) {
 		t.Errorf("a second lab of the same name: %s, %v", text, err)
 	}
-	if text, err := u.try("cut", "1", "--name", "a"); err != nil || text != "line 1: cut, 10 Mbit/s" {
+	if text, err := u.try("cut", "1", "--name", "a"); err != nil || text != "line 1: 10 Mbit/s, cut" {
 		t.Errorf("cut: %s, %v", text, err)
 	}
 	u.until("the daemon of lab a takes line 1 out", func() bool {

@@ -118,12 +118,16 @@ func (s *Scenario) atOnce(ctx context.Context) error {
 	return nil
 }
 
-// startMany opens the downloads at the same moment.
+// startMany opens the downloads within half a second. All in the same moment would mostly meet full
+// queues.
 func (s *Scenario) startMany(ctx context.Context) ([]*Download, error) {
 	downloads, errs := make([]*Download, s.extent.atOnce), make([]error, s.extent.atOnce)
 	var group errgroup.Group
 	for k := range downloads {
 		group.Go(func() error {
+			if errs[k] = pause(ctx, time.Duration(k)*20*time.Millisecond); errs[k] != nil {
+				return nil
+			}
 			downloads[k], errs[k] = s.Lab.StartDownload(ctx, s.Lab.Plan.Servers[k%len(s.Lab.Plan.Servers)], 0, 0)
 			return nil
 		})
