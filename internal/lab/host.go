@@ -123,7 +123,7 @@ func (h *Host) nft(lines ...string) error {
 
 // runInput runs a command with text on its standard input; its error carries what the command said.
 func runInput(text, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
+	cmd := exec.CommandContext(context.Background(), name, args...)
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))

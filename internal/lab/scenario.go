@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -125,8 +126,10 @@ func (s *Scenario) watchSelection(ctx context.Context) error {
 			return err
 		}
 		s.Board.uses(hops)
-		if pause(ctx, 250*time.Millisecond) != nil {
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-time.After(250 * time.Millisecond):
 		}
 	}
 }
@@ -194,7 +197,7 @@ func (s *Scenario) killed(ctx context.Context) error {
 	attempts := knocks.end()
 	s.Board.expect(Row{What: "new connections meanwhile", Expected: "0 fail", Measured: attempts.Failures(since), OK: attempts.Failed() == 0})
 	used := attempts.Shares(len(s.lines))
-	s.Board.expect(Row{What: "lines that carried them", Expected: fmt.Sprint(len(s.lines)), Measured: fmt.Sprint(len(s.lines) - count(used, 0)), OK: count(used, 0) == 0})
+	s.Board.expect(Row{What: "lines that carried them", Expected: strconv.Itoa(len(s.lines)), Measured: strconv.Itoa(len(s.lines) - count(used, 0)), OK: count(used, 0) == 0})
 	return s.Lab.DaemonError()
 }
 

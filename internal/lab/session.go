@@ -57,7 +57,7 @@ func (s *Session) outside(ctx context.Context) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	claim, err := registry.Claim(s.Name)
+	claim, err := registry.Claim(ctx, s.Name)
 	if err != nil {
 		return 1, err
 	}

@@ -86,7 +86,8 @@ func (s *Screen) update(v View, running bool) {
 		b.WriteString("\x1b[J\x1b[?2026l")
 		s.height = len(frame)
 	}
-	io.WriteString(s.out, b.String())
+	// A terminal that is gone is no reason to end the scenario.
+	_, _ = io.WriteString(s.out, b.String())
 }
 
 // news returns the lasting lines that were not written yet.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,10 +126,9 @@ func (s *Scenario) startMany(ctx context.Context) ([]*Download, error) {
 	var group errgroup.Group
 	for k := range downloads {
 		group.Go(func() error {
-			if errs[k] = pause(ctx, time.Duration(k)*20*time.Millisecond); errs[k] != nil {
-				return nil
+			if errs[k] = pause(ctx, time.Duration(k)*20*time.Millisecond); errs[k] == nil {
+				downloads[k], errs[k] = s.Lab.StartDownload(ctx, s.Lab.Plan.Servers[k%len(s.Lab.Plan.Servers)], 0, 0)
 			}
-			downloads[k], errs[k] = s.Lab.StartDownload(ctx, s.Lab.Plan.Servers[k%len(s.Lab.Plan.Servers)], 0, 0)
 			return nil
 		})
 	}
@@ -147,7 +147,7 @@ func (s *Scenario) countDownloads(downloads []*Download) bool {
 	var words []string
 	all := true
 	for _, line := range s.lines {
-		words, all = append(words, fmt.Sprint(line.Downloads)), all && line.Downloads > 0
+		words, all = append(words, strconv.Itoa(line.Downloads)), all && line.Downloads > 0
 	}
 	s.Board.say("on the lines: " + strings.Join(words, ", "))
 	return all
@@ -163,7 +163,7 @@ func (s *Scenario) rateTogether(downloads []*Download, speeds []float64, draws i
 	var words []string
 	all := true
 	for _, line := range s.lines {
-		words, all = append(words, fmt.Sprint(line.Downloads)), all && line.Downloads > 0
+		words, all = append(words, strconv.Itoa(line.Downloads)), all && line.Downloads > 0
 	}
 	measured := strings.Join(words, ", ")
 	if draws > 1 {
