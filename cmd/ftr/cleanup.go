@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
 	"ftr/internal/kernel"
@@ -14,7 +15,7 @@ import (
 )
 
 func cleanupCommand(f *flags) *cobra.Command {
-	c := action("cleanup", "remove everything that is ours from the kernel and put back the sysctls", func(cmd *cobra.Command, _ []string) error {
+	c := action("cleanup", "Remove everything that is ours from the kernel and put back the sysctls", func(cmd *cobra.Command, _ []string) error {
 		cfg, err := f.load(cmd.ErrOrStderr())
 		if err != nil {
 			return err
@@ -28,6 +29,9 @@ own default route, if there is one, is used again. Stop monitor first.`
 }
 
 func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
+	if err := require("cleanup", unix.CAP_NET_ADMIN); err != nil {
+		return err
+	}
 	unlock, err := lock(cfg.Paths.Runtime)
 	if err != nil {
 		return err

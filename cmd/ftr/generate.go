@@ -21,7 +21,7 @@ import (
 
 func generateConfigCommand(f *flags) *cobra.Command {
 	var example bool
-	c := action("generate_config", "write a commented configuration, with the lines found on this machine", func(cmd *cobra.Command, _ []string) error {
+	c := action("generate_config", "Write a commented configuration, with the lines found on this machine", func(cmd *cobra.Command, _ []string) error {
 		text, found := config.Example(), ""
 		if !example {
 			var err error
@@ -99,7 +99,7 @@ func writeNew(path, text string) error {
 }
 
 func generateIptablesCommand(f *flags) *cobra.Command {
-	c := action("generate_iptables", "print firewall rules for the configuration, in the format of iptables-save", func(cmd *cobra.Command, _ []string) error {
+	c := action("generate_iptables", "Print firewall rules for the configuration, in the format of iptables-save", func(cmd *cobra.Command, _ []string) error {
 		cfg, err := f.load(cmd.ErrOrStderr())
 		if err != nil {
 			return err
@@ -114,7 +114,7 @@ loaded by this command.`
 }
 
 func schemaCommand() *cobra.Command {
-	return action("schema", "print the JSON Schema of the configuration, for editors", func(cmd *cobra.Command, _ []string) error {
+	return action("schema", "Print the JSON Schema of the configuration, for editors", func(cmd *cobra.Command, _ []string) error {
 		_, err := cmd.OutOrStdout().Write(config.Schema())
 		return err
 	})

@@ -13,7 +13,7 @@ import (
 )
 
 func planCommand(f *flags) *cobra.Command {
-	c := action("plan", "print what monitor would change now, changing nothing", func(cmd *cobra.Command, _ []string) error {
+	c := action("plan", "Print what monitor would change now, changing nothing", func(cmd *cobra.Command, _ []string) error {
 		cfg, err := f.load(cmd.ErrOrStderr())
 		if err != nil {
 			return err
