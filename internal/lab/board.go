@@ -16,6 +16,7 @@ type Board struct {
 	rows     []Row
 	steps    []Mark
 	selected []bool
+	taken    []int // how often each line was taken out of use
 	tracked  []*Download
 	samples  []Sample
 	keepAll  bool // samples; otherwise only as many as a view needs
@@ -88,10 +89,23 @@ func (b *Board) sample(s Sample) {
 func (b *Board) uses(hops []NextHop) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := slices.Clone(b.selected)
 	clear(b.selected)
 	for _, h := range hops {
 		b.selected[h.Line] = true
 	}
+	for i, was := range before {
+		if was && !b.selected[i] {
+			b.taken[i]++
+		}
+	}
+}
+
+// takenOut returns how often each line was taken out of use so far.
+func (b *Board) takenOut() []int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.taken)
 }
 
 // View returns how it all stands now.
