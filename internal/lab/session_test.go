@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,7 +23,7 @@ var program = sync.OnceValues(func() (string, error) {
 	}
 	path := filepath.Join(dir, "ftr")
 	if out, err := exec.Command("go", "build", "-o", path, "ftr/cmd/ftr").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build ftr: %w\n%s", err, out)
+		return "", errors.Join(fmt.Errorf("build ftr: %w\n%s", err, out), os.RemoveAll(dir))
 	}
 	return path, os.Chmod(dir, 0o755)
 })
