@@ -53,8 +53,9 @@ func fitting(ctx context.Context) (text, found string, err error) {
 	if len(uplinks) == 0 {
 		b.WriteString("No uplink was found on this machine (no interface has a default route, an address from DHCP, or a peer).\n")
 	}
-	for _, u := range uplinks {
+	for i, u := range uplinks {
 		fmt.Fprintf(&b, "Found uplink %s: %s\n", u.Interface, u.Guess)
+		uplinks[i].Guess = "Guessed: " + u.Guess + "."
 	}
 	for _, name := range lan {
 		fmt.Fprintf(&b, "Took %s for an inside interface: it has a private address and no way out\n", name)
@@ -84,6 +85,9 @@ func survey(ctx context.Context) (routing.Observation, error) {
 
 // writeNew writes a file that must not exist yet. What could not be written whole is removed.
 func writeNew(path, text string) error {
+	if path == "" {
+		return &exitError{exitConfig, errors.New("write configuration: --config names no file")}
+	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s exists already and is left as it is; name another file with --config, or move it away", path)
