@@ -9,7 +9,7 @@ GO      ?= go
 export CGO_ENABLED ?= 0
 BUILD = $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: all build lab test lint install uninstall packages clean
+.PHONY: all build lab test bench lint install uninstall packages clean
 
 all: build
 
@@ -27,6 +27,11 @@ lab: packages build
 test: PACKAGES = lab test
 test: packages
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(TESTFLAGS) ./...
+
+# Measures the figures of docs/benchmarks.md; about ten minutes.
+bench: PACKAGES = lab test
+bench: packages
+	$(GO) test -count=1 -tags bench -timeout 30m ./internal/e2e -run Bench -v
 
 lint: PACKAGES = lint
 lint: packages
