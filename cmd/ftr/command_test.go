@@ -112,7 +112,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(r.cmd.Start())
 	go func() {
 		defer close(r.done)
-		r.cmd.Wait() // its state is asked for by stop
+		r.cmd.Wait() // its state is asked for by end
 	}()
 	ts.Defer(func() {
 		r.cmd.Process.Kill()
@@ -125,12 +125,12 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 // processes is the key of what start started.
 type processes struct{}
 
-// stop sends a signal and waits for the end with an exact exit code, -1 after a fatal signal:
-// stop NAME SIGNAL CODE. The signal "none" only waits.
-func stop(ts *testscript.TestScript, neg bool, args []string) {
+// end sends a signal and waits for the end with an exact exit code, -1 after a fatal signal:
+// end NAME SIGNAL CODE. The signal "none" only waits.
+func end(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "none": 0}
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: stop NAME SIGNAL CODE")
+		ts.Fatalf("usage: end NAME SIGNAL CODE")
 	}
 	r := ts.Value(processes{}).(map[string]*running)[args[0]]
 	if err := r.cmd.Process.Signal(signals[args[1]]); err != nil && args[1] != "none" {

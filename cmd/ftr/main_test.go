@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup:         func(env *testscript.Env) error { return setup(env, root) },
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"code": code, "await": await, "until": until, "start": start, "stop": stop,
+			"code": code, "await": await, "until": until, "start": start, "end": end,
 			"network": network, "mailserver": mailServer, "manager": manager,
 		},
 	})
@@ -70,6 +70,8 @@ func setup(env *testscript.Env, root string) error {
 	env.Setenv("PATH", bin+string(filepath.ListSeparator)+path)
 	env.Values[processes{}] = map[string]*running{}
 	env.Setenv("ROOT", root)
+	env.Setenv("STATE_DIRECTORY", filepath.Join(env.WorkDir, "state"))
+	env.Setenv("RUNTIME_DIRECTORY", filepath.Join(env.WorkDir, "run"))
 	env.Setenv("LC_ALL", "C")
 	// The race detector would let each command wait for a second before it ends.
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
@@ -96,8 +98,9 @@ func wrappers() map[string]string {
 		who = "--securebits +noroot,+noroot_locked"
 	}
 	return map[string]string{
-		"plain":   "exec setpriv " + who + " --inh-caps -all --ambient-caps -all --bounding-set -all \"$@\"",
-		"capable": "exec setpriv " + who + " --inh-caps -all,+net_admin,+net_raw --ambient-caps -all,+net_admin,+net_raw --bounding-set -all,+net_admin,+net_raw \"$@\"",
+		"plain":    "exec setpriv " + who + " --inh-caps -all --ambient-caps -all --bounding-set -all \"$@\"",
+		"capable":  "exec setpriv " + who + " --inh-caps -all,+net_admin,+net_raw --ambient-caps -all,+net_admin,+net_raw --bounding-set -all,+net_admin,+net_raw \"$@\"",
+		"cmpstate": `kernelstate | cmp - "$1"`,
 		"kernelstate": `ip rule; ip -6 rule; ip route show table all; ip -6 route show table all
 grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/fib_multipath_hash_policy | sort`,
 	}

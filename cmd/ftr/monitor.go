@@ -95,6 +95,7 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 	})
 	err = group.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		tellSystemd(logger, sddaemon.SdNotifyStopping)
 		logger.Info("Fault Tolerant Router stops; routes stay as they are")
 		return nil
 	}
