@@ -56,8 +56,8 @@ func TestBenchFailover(t *testing.T) {
 			failed, tried := 0, 0
 			for run := range c.runs {
 				// At another time between two probes in each run.
-				b.pause(c.interval * time.Duration(run) / time.Duration(c.runs))
-				o := b.measure(b.breaks(c.how), 80*time.Second)
+				phase := c.interval * time.Duration(run) / time.Duration(c.runs)
+				o := b.measure(b.breaks(c.how), phase, 80*time.Second)
 				lasted = append(lasted, o.lasted)
 				failed, tried = failed+o.failed, tried+o.tried
 			}

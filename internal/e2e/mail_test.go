@@ -110,7 +110,6 @@ func TestMail(t *testing.T) {
 	}
 	b.must(b.StartDaemon(t.Context()))
 
-	since = time.Now()
 	b.must(b.Restore(1))
 	b.uses(15*time.Second, 1)
 	for range 10 {
