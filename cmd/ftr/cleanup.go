@@ -46,7 +46,7 @@ func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
 	if errors.Is(err, kernel.ErrCorrupt) {
 		fmt.Fprintf(w, "# %v\n", err)
 	} else if err != nil {
-		return err
+		return fmt.Errorf("%w; run it as root, or choose another directory with --state-dir; nothing was changed", err)
 	}
 	saved := store.Saved()
 	owned, err := k.Owned(ctx, keys(saved))

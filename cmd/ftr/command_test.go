@@ -66,7 +66,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	pattern, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
 	var text []byte
-	poll(ts, func() string { return fmt.Sprintf("%s in:\n%s", args[1], text) }, func() bool {
+	poll(ts, func() string { return fmt.Sprintf("%s in:\n...%s", args[1], text[max(0, len(text)-2000):]) }, func() bool {
 		text, _ = os.ReadFile(ts.MkAbs(args[0]))
 		return len(pattern.FindAll(text, -1)) >= wanted
 	})
