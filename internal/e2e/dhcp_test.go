@@ -38,12 +38,13 @@ func (b *bed) dhcp(line int, client string) *dhcpLine {
 	return d
 }
 
-// serve makes the provider give out just one address, to be renewed every 3 s.
+// serve makes the provider give out just one address, to be renewed every 3 s. With --no-daemon the server
+// does not change its user, which it could not without root.
 func (d *dhcpLine) serve(gateway, address netip.Addr) {
 	d.t.Helper()
 	stop(d.server)
 	leases := filepath.Join(d.Dir, fmt.Sprintf("dnsmasq.%d.%s", d.line, address))
-	d.server = exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--group=root", "--port=0", "--log-facility=-",
+	d.server = exec.Command("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0",
 		"--interface=customer", "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--dhcp-ignore-names", "--pid-file", "--dhcp-leasefile="+leases,
 		fmt.Sprintf("--dhcp-range=%s,%s,255.255.255.0,2m", address, address),
 		"--dhcp-option=option:router,"+gateway.String(), "--dhcp-option=option:T1,3", "--dhcp-option=option:T2,8")

@@ -40,11 +40,12 @@ func (l *Lab) startDHCP(ctx context.Context, i int) error {
 	})
 }
 
-// serveDHCP runs a server that knows only one address, renewed every few seconds.
+// serveDHCP runs a server that knows only one address, renewed every few seconds. With --no-daemon it
+// stays who it is: without root it could not change its user.
 func (l *Lab) serveDHCP(ctx context.Context, i int, address netip.Addr) error {
 	line := l.Plan.Lines[i]
 	leases := filepath.Join(l.Dir, fmt.Sprintf("dnsmasq.%d.%s", line.Number, address))
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--group=root", "--port=0", "--log-facility=-",
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0",
 		"--interface="+customerLink, "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--pid-file", "--dhcp-leasefile="+leases,
 		fmt.Sprintf("--dhcp-range=%s,%s,255.255.255.0,2m", address, address),
 		"--dhcp-option=option:router,"+line.Gateway.String(), "--dhcp-option=option:T1,3", "--dhcp-option=option:T2,8")
