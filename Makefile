@@ -47,6 +47,7 @@ install: build
 	install -m 644 docs/ftr.schema.json $(DESTDIR)$(PREFIX)/share/ftr/ftr.schema.json
 	@if [ -z "$(DESTDIR)" ]; then \
 		getent passwd ftr >/dev/null || useradd --system --user-group --home-dir /var/lib/ftr --shell /usr/sbin/nologin ftr; \
+		install -d -o ftr -g ftr -m 755 /var/log/ftr; \
 		if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi; \
 	fi
 

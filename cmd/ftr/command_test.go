@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -173,6 +174,11 @@ func network(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(batch(here))
 	ts.Check(internet.Batch(there...))
+	var routes []byte
+	poll(ts, func() string { return "the carrier of all lines:\n" + string(routes) }, func() bool {
+		routes, err = exec.Command("ip", "route", "show", "table", "all").Output()
+		return err == nil && !bytes.Contains(routes, []byte("linkdown"))
+	})
 }
 
 func batch(lines []string) error {
