@@ -16,15 +16,18 @@ import (
 
 func cleanupCommand(f *flags) *cobra.Command {
 	c := action("cleanup", "Remove everything that is ours from the kernel and put back the sysctls", func(cmd *cobra.Command, _ []string) error {
-		cfg, err := f.load(cmd.ErrOrStderr())
+		cfg, err := f.load(io.Discard)
 		if err != nil {
-			return err
+			// What is ours carries our tag; the file only tells the directories.
+			cfg = &config.Config{}
+			f.directories(cfg)
+			fmt.Fprintf(cmd.OutOrStdout(), "# without a usable configuration (%v): state is looked for in %s\n", err, cfg.Paths.State)
 		}
 		return cleanup(cmd.Context(), cfg, cmd.OutOrStdout())
 	})
 	c.Long = `cleanup removes all routes and rules that carry our protocol number, and gives each sysctl that monitor
 changed the value that it had before, unless somebody changed it since. It prints what it does. Afterwards main's
-own default route, if there is one, is used again. Stop monitor first.`
+own default route, if there is one, is used again. Stop monitor first. It works without a usable configuration too.`
 	return c
 }
 
