@@ -9,7 +9,7 @@ GO      ?= go
 export CGO_ENABLED ?= 0
 BUILD = $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: all build lab test lint install uninstall packages clean
+.PHONY: all build lab test bench lint install uninstall packages clean
 
 all: build
 
@@ -28,6 +28,11 @@ test: PACKAGES = lab test
 test: packages
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(TESTFLAGS) ./...
 
+# Measures the figures of docs/benchmarks.md; about ten minutes.
+bench: PACKAGES = lab test
+bench: packages
+	$(GO) test -count=1 -tags bench -timeout 30m ./internal/e2e -run Bench -v
+
 lint: PACKAGES = lint
 lint: packages
 	packaging/lint
@@ -42,6 +47,7 @@ install: build
 	install -m 644 docs/ftr.schema.json $(DESTDIR)$(PREFIX)/share/ftr/ftr.schema.json
 	@if [ -z "$(DESTDIR)" ]; then \
 		getent passwd ftr >/dev/null || useradd --system --user-group --home-dir /var/lib/ftr --shell /usr/sbin/nologin ftr; \
+		install -d -o ftr -g ftr -m 755 /var/log/ftr; \
 		if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi; \
 	fi
 

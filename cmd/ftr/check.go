@@ -16,7 +16,7 @@ import (
 
 func checkCommand(f *flags) *cobra.Command {
 	var strict bool
-	c := action("check", "judge the configuration and this host, changing nothing", func(cmd *cobra.Command, _ []string) error {
+	c := action("check", "Judge the configuration and this host, changing nothing", func(cmd *cobra.Command, _ []string) error {
 		return check(cmd.Context(), f, strict, cmd.OutOrStdout())
 	})
 	c.Long = `check reads the configuration and looks at this host, and says everything that is wrong with both:

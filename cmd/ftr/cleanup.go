@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
 	"ftr/internal/kernel"
@@ -14,20 +15,26 @@ import (
 )
 
 func cleanupCommand(f *flags) *cobra.Command {
-	c := action("cleanup", "remove everything that is ours from the kernel and put back the sysctls", func(cmd *cobra.Command, _ []string) error {
-		cfg, err := f.load(cmd.ErrOrStderr())
+	c := action("cleanup", "Remove everything that is ours from the kernel and put back the sysctls", func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load(io.Discard)
 		if err != nil {
-			return err
+			// What is ours carries our tag; the file only tells the directories.
+			cfg = &config.Config{}
+			f.directories(cfg)
+			fmt.Fprintf(cmd.OutOrStdout(), "# without a usable configuration (%v): state is looked for in %s\n", err, cfg.Paths.State)
 		}
 		return cleanup(cmd.Context(), cfg, cmd.OutOrStdout())
 	})
 	c.Long = `cleanup removes all routes and rules that carry our protocol number, and gives each sysctl that monitor
 changed the value that it had before, unless somebody changed it since. It prints what it does. Afterwards main's
-own default route, if there is one, is used again. Stop monitor first.`
+own default route, if there is one, is used again. Stop monitor first. It works without a usable configuration too.`
 	return c
 }
 
 func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
+	if err := require("cleanup", unix.CAP_NET_ADMIN); err != nil {
+		return err
+	}
 	unlock, err := lock(cfg.Paths.Runtime)
 	if err != nil {
 		return err
@@ -42,7 +49,7 @@ func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
 	if errors.Is(err, kernel.ErrCorrupt) {
 		fmt.Fprintf(w, "# %v\n", err)
 	} else if err != nil {
-		return err
+		return fmt.Errorf("%w; run it as root, or choose another directory with --state-dir; nothing was changed", err)
 	}
 	saved := store.Saved()
 	owned, err := k.Owned(ctx, keys(saved))

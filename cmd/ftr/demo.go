@@ -77,15 +77,15 @@ func demoConfig(f *flags, stdout, stderr io.Writer) (*config.Config, error) {
 	return cfg, nil
 }
 
-// unleash lets something happen every few seconds until ctx ends.
+// unleash lets something happen every few seconds until ctx ends, and soon for the first time.
 func unleash(ctx context.Context, chaos *sim.Chaos, logger *slog.Logger) error {
-	ticker := time.NewTicker(demoChaos)
-	defer ticker.Stop()
+	timer := time.NewTimer(2 * demoInterval)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ticker.C:
+		case <-timer.C:
 		}
 		told, err := chaos.Step()
 		if err != nil {
@@ -93,6 +93,11 @@ func unleash(ctx context.Context, chaos *sim.Chaos, logger *slog.Logger) error {
 		}
 		for _, text := range told {
 			logger.Warn("demo: " + text)
+		}
+		if len(told) > 0 {
+			timer.Reset(demoChaos)
+		} else {
+			timer.Reset(demoInterval)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func emailTestCommand(f *flags) *cobra.Command {
-	c := action("email_test", "send a test mail with the configured parameters", func(cmd *cobra.Command, _ []string) error {
+	c := action("email_test", "Send a test mail with the configured parameters", func(cmd *cobra.Command, _ []string) error {
 		cfg, err := f.load(cmd.ErrOrStderr())
 		if err != nil {
 			return err

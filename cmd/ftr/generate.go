@@ -21,7 +21,7 @@ import (
 
 func generateConfigCommand(f *flags) *cobra.Command {
 	var example bool
-	c := action("generate_config", "write a commented configuration, with the lines found on this machine", func(cmd *cobra.Command, _ []string) error {
+	c := action("generate_config", "Write a commented configuration, with the lines found on this machine", func(cmd *cobra.Command, _ []string) error {
 		text, found := config.Example(), ""
 		if !example {
 			var err error
@@ -53,8 +53,9 @@ func fitting(ctx context.Context) (text, found string, err error) {
 	if len(uplinks) == 0 {
 		b.WriteString("No uplink was found on this machine (no interface has a default route, an address from DHCP, or a peer).\n")
 	}
-	for _, u := range uplinks {
+	for i, u := range uplinks {
 		fmt.Fprintf(&b, "Found uplink %s: %s\n", u.Interface, u.Guess)
+		uplinks[i].Guess = "Guessed: " + u.Guess + "."
 	}
 	for _, name := range lan {
 		fmt.Fprintf(&b, "Took %s for an inside interface: it has a private address and no way out\n", name)
@@ -84,6 +85,9 @@ func survey(ctx context.Context) (routing.Observation, error) {
 
 // writeNew writes a file that must not exist yet. What could not be written whole is removed.
 func writeNew(path, text string) error {
+	if path == "" {
+		return &exitError{exitConfig, errors.New("write configuration: --config names no file")}
+	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s exists already and is left as it is; name another file with --config, or move it away", path)
@@ -99,7 +103,7 @@ func writeNew(path, text string) error {
 }
 
 func generateIptablesCommand(f *flags) *cobra.Command {
-	c := action("generate_iptables", "print firewall rules for the configuration, in the format of iptables-save", func(cmd *cobra.Command, _ []string) error {
+	c := action("generate_iptables", "Print firewall rules for the configuration, in the format of iptables-save", func(cmd *cobra.Command, _ []string) error {
 		cfg, err := f.load(cmd.ErrOrStderr())
 		if err != nil {
 			return err
@@ -114,7 +118,7 @@ loaded by this command.`
 }
 
 func schemaCommand() *cobra.Command {
-	return action("schema", "print the JSON Schema of the configuration, for editors", func(cmd *cobra.Command, _ []string) error {
+	return action("schema", "Print the JSON Schema of the configuration, for editors", func(cmd *cobra.Command, _ []string) error {
 		_, err := cmd.OutOrStdout().Write(config.Schema())
 		return err
 	})

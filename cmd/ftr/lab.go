@@ -113,17 +113,17 @@ func sbinPath() error {
 }
 
 // chosen returns the lab that the flags name.
-func (f *labFlags) chosen() (lab.Info, error) {
+func (f *labFlags) chosen(ctx context.Context) (lab.Info, error) {
 	registry, err := lab.OpenRegistry(labRuntime())
 	if err != nil {
 		return lab.Info{}, err
 	}
-	return registry.Choose(f.name)
+	return registry.Choose(ctx, f.name)
 }
 
 // ask sends a command to the lab and prints the answer.
 func (f *labFlags) ask(cmd *cobra.Command, words ...string) error {
-	info, err := f.chosen()
+	info, err := f.chosen(cmd.Context())
 	if err != nil {
 		return failing(err)
 	}
@@ -144,7 +144,7 @@ func labStatus(f *labFlags) *cobra.Command {
 			if err != nil {
 				return failing(err)
 			}
-			list, err := registry.List()
+			list, err := registry.List(cmd.Context())
 			if err != nil || f.name != "" || len(list) == 0 {
 				return errors.Join(failing(err), f.ask(cmd, "status"))
 			}
@@ -196,7 +196,7 @@ func (f *labFlags) enter(ctx context.Context, host string, args ...string) error
 	if err := sbinPath(); err != nil {
 		return failing(err)
 	}
-	info, err := f.chosen()
+	info, err := f.chosen(ctx)
 	if err != nil {
 		return failing(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"ftr/internal/config"
 )
 
@@ -30,7 +32,11 @@ type source struct {
 
 // readConfig reads the file; the error says what to do.
 func readConfig(path string) (source, error) {
-	file, err := os.Open(path)
+	if path == "" {
+		return source{}, &exitError{exitConfig, errors.New("read configuration: --config names no file")}
+	}
+	// O_NONBLOCK is for a FIFO, which would wait for a writer.
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		err = fmt.Errorf("read configuration: %w", err)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -21,7 +21,7 @@ func lock(dir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("make the runtime directory: %w; choose another with --runtime-dir", err)
 	}
 	path := filepath.Join(dir, lockName)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o640) // who may open it could hold it
 	if err != nil {
 		return nil, fmt.Errorf("lock the runtime directory: %w; choose another with --runtime-dir", err)
 	}

@@ -107,7 +107,21 @@ A first start:
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          noAction,
+		// In characters that differ.
+		SuggestionsMinimumDistance: 2,
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see: %s --help", err, cmd.CommandPath())
+	})
+	root.SetUsageTemplate(strings.NewReplacer(
+		"{{if .Runnable}}", "{{if and .Runnable .HasParent}}",
+		"{{.CommandPath}} [command]\n", "{{.CommandPath}} [flags] COMMAND\n",
+		"{{.CommandPath}} [command]{{end}}", "{{.CommandPath}} [flags] COMMAND{{end}}",
+		"[command] --help", "COMMAND --help",
+	).Replace(root.UsageTemplate()))
+	root.SetHelpCommand(helpCommand())
 	p := root.PersistentFlags()
 	p.StringVar(&f.config, "config", config.DefaultPath, "configuration `file`")
 	p.BoolVar(&f.debug, "debug", false, "print every probe, verdict, decision and step on the console")
@@ -123,10 +137,54 @@ A first start:
 	return root
 }
 
+// noAction answers a command line without a known command.
+func noAction(root *cobra.Command, args []string) error {
+	switch {
+	case len(args) > 0:
+		return unknownCommand(root, args[0])
+	case root.Flags().NFlag() > 0:
+		return fmt.Errorf("no command is given; see: %s --help", root.Name())
+	default:
+		return root.Help()
+	}
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	hint := "see: " + root.Name() + " --help"
+	if meant := root.SuggestionsFor(name); len(meant) > 0 {
+		hint = "did you mean " + strings.Join(meant, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q; %s", name, hint)
+}
+
+// helpCommand is cobra's, but a command that does not exist is an error.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Show the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			topic, rest, err := cmd.Root().Find(args)
+			if err != nil || topic == nil || len(rest) > 0 {
+				return unknownCommand(cmd.Root(), strings.Join(args, " "))
+			}
+			topic.InitDefaultHelpFlag()
+			topic.InitDefaultVersionFlag()
+			return topic.Help()
+		},
+	}
+}
+
+// noArguments refuses what stands behind a command.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, but %q is given; see: %s --help", cmd.Name(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
 // action makes a command of the original program's name, which also answers to the form with hyphens.
 func action(name, short string, runE func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	c := &cobra.Command{
-		Use: name, Short: short, Args: cobra.NoArgs,
+		Use: name, Short: short, Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error { return failing(runE(cmd, args)) },
 	}
 	if strings.Contains(name, "_") {

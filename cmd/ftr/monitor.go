@@ -13,6 +13,7 @@ import (
 	sddaemon "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
 	"ftr/internal/daemon"
@@ -23,7 +24,7 @@ import (
 )
 
 func monitorCommand(f *flags) *cobra.Command {
-	c := action("monitor", "keep the kernel in agreement with the configuration and the health of the lines", func(cmd *cobra.Command, _ []string) error {
+	c := action("monitor", "Keep the kernel in agreement with the configuration and the health of the lines", func(cmd *cobra.Command, _ []string) error {
 		if f.demo {
 			return demo(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}
@@ -49,6 +50,9 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 		return err
 	}
 	if err := refuse(warnings, stderr); err != nil {
+		return err
+	}
+	if err := require("monitor", unix.CAP_NET_ADMIN, unix.CAP_NET_RAW); err != nil {
 		return err
 	}
 	unlock, err := lock(cfg.Paths.Runtime)
@@ -91,6 +95,7 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 	})
 	err = group.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		tellSystemd(logger, sddaemon.SdNotifyStopping)
 		logger.Info("Fault Tolerant Router stops; routes stay as they are")
 		return nil
 	}

@@ -13,12 +13,12 @@ import (
 )
 
 func planCommand(f *flags) *cobra.Command {
-	c := action("plan", "print what monitor would change now, changing nothing", func(cmd *cobra.Command, _ []string) error {
+	c := action("plan", "Print what monitor would change now, changing nothing", func(cmd *cobra.Command, _ []string) error {
 		cfg, err := f.load(cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
-		return plan(cmd.Context(), cfg, cmd.OutOrStdout())
+		return plan(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	})
 	c.Long = `plan prints the commands of ip(8) and sysctl(8) that lead from the kernel's present state to the one that
 monitor would make of this configuration at its start. Uplinks that carry new connections now keep doing so in
@@ -27,7 +27,7 @@ privileges.`
 	return c
 }
 
-func plan(ctx context.Context, cfg *config.Config, w io.Writer) error {
+func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 	obs, err := observe(ctx, cfg)
 	if err != nil {
 		return err
@@ -53,5 +53,6 @@ func plan(ctx context.Context, cfg *config.Config, w io.Writer) error {
 	if len(steps) == 0 {
 		fmt.Fprintln(w, "# nothing: the kernel agrees with the configuration")
 	}
-	return nil
+	// monitor would refuse to start.
+	return refuse(routing.Inspect(cfg, &obs), stderr)
 }

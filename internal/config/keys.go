@@ -252,7 +252,7 @@ func inherited(keys []key) []key {
 
 func logKeys(d *draft) []key {
 	return []key{
-		{name: "file", form: filePath(&d.logFile), otherwise: "no log file", example: "/var/log/fault_tolerant_router.log",
+		{name: "file", form: filePath(&d.logFile), otherwise: "no log file", example: "/var/log/ftr/ftr.log",
 			doc: "Path of the log file."},
 		{name: "max_size", form: integer(&d.logSize, 0, 1<<40), fallback: "1048576", example: "1048576",
 			doc: "Bytes before the file is rotated. 0: it is never rotated."},

@@ -38,8 +38,8 @@ func TestHostileFiles(t *testing.T) {
 		name, want string
 		data       []byte
 	}{
-		{"10 MB", "the file has 10485760 bytes, more than the 1048576 that a configuration may have", bytes.Repeat([]byte("a: 1 #\n\n\n\n"), 1<<20)},
-		{"one byte over", "the file has 1048577 bytes", bytes.Repeat([]byte("#"), MaxSize+1)},
+		{"10 MB", "the file has more than the 1048576 bytes that a configuration may have", bytes.Repeat([]byte("a: 1 #\n\n\n\n"), 1<<20)},
+		{"one byte over", "the file has more than the 1048576 bytes", bytes.Repeat([]byte("#"), MaxSize+1)},
 		{"comment", "the file is empty", bytes.Repeat([]byte("#"), MaxSize)},
 		{"flow depth", "nesting is too deep", fill("uplinks: ", "[", "")},
 		{"map depth", "nesting is too deep", fill("", "{a: ", "")},

@@ -47,7 +47,7 @@ func Parse(name string, data []byte) (*Config, []Problem) {
 func (w *walker) readRoot(tree *yaml.Node) bool {
 	switch {
 	case tree == nil || isNull(tree):
-		w.report(position{}, Problem{Message: "the file is empty; ftr generate_config --example prints a commented example"})
+		w.report(position{}, Problem{Message: "the file is empty; remove it, and ftr generate_config writes a commented one"})
 		return false
 	case tree.Kind != yaml.MappingNode:
 		w.misshapen(tree, place{}, "sections, beginning with the line uplinks:")

@@ -146,7 +146,7 @@ func indentation(line string) int { return len(line) - len(strings.TrimLeft(line
 func unreadable(data []byte) *Problem {
 	switch {
 	case len(data) > MaxSize:
-		return &Problem{Message: fmt.Sprintf("the file has %d bytes, more than the %d that a configuration may have", len(data), MaxSize)}
+		return &Problem{Message: fmt.Sprintf("the file has more than the %d bytes that a configuration may have", MaxSize)}
 	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}):
 		return &Problem{Message: "the file is in UTF-16; save it as UTF-8"}
 	}

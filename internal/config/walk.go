@@ -128,7 +128,7 @@ func (w *walker) lookUp(name, value *yaml.Node, at, inner place, keys []key) (ke
 		w.source.hide(positionOf(name), inner.end)
 		return key{}, false
 	}
-	if name.Kind == yaml.ScalarNode && w.harmless(name.Value, at, keys) {
+	if name.Kind == yaml.ScalarNode && w.harmless(name.Value, keys) {
 		w.unknown(name, at, keys)
 		return key{}, false
 	}
@@ -150,7 +150,7 @@ func (w *walker) lookUp(name, value *yaml.Node, at, inner place, keys []key) (ke
 
 // harmless tells whether the value of an unknown key may be shown: something is known that the key
 // was meant to be, and it is no secret. Among the parameters of the mail server nothing is harmless.
-func (w *walker) harmless(word string, at place, keys []key) bool {
+func (w *walker) harmless(word string, keys []key) bool {
 	if mentionsSecret(word) || slices.ContainsFunc(keys, func(k key) bool { return k.secret }) {
 		return false
 	}
@@ -206,7 +206,7 @@ func (w *walker) misshapen(n *yaml.Node, at place, want string) {
 		p.Message = "is a list"
 	case yaml.MappingNode:
 		p.Message = "is a section of keys"
-	case yaml.ScalarNode:
+	default:
 		p.Value = shown(n.Value, at)
 		p.Message = "is a single value"
 	}

@@ -365,7 +365,7 @@ func (l *loop) failed(ctx context.Context, now time.Time, err error) {
 		return
 	}
 	if text := err.Error(); text != l.failure {
-		l.Logger.Error("the kernel does not agree yet, trying again", "error", err)
+		l.Logger.Error("the kernel does not agree yet, trying again:\n" + text)
 		l.failure = text
 	}
 	l.lookAt = now.Add(l.retry)

@@ -17,10 +17,12 @@ type outage struct {
 	failed, tried int
 }
 
-// measure breaks line 1 while new connections are opened, until it is out of use, and restores it.
-func (b *bed) measure(breaks func(int) error, limit time.Duration) outage {
+// measure breaks line 1 while new connections are opened, until it is out of use, and restores it. The
+// line breaks a while after it was found up: phase says where between two probes that is.
+func (b *bed) measure(breaks func(int) error, phase, limit time.Duration) outage {
 	b.t.Helper()
 	b.uses(15*time.Second, 0, 1, 2)
+	b.pause(phase)
 	knocks := b.knock(clientPatience)
 	b.pause(300 * time.Millisecond)
 	cut := time.Now()
@@ -53,7 +55,7 @@ func TestFailover(t *testing.T) {
 			t.Parallel()
 			b := newFailoverBed(t, c.config)
 			for how, limit := range c.limit {
-				o := b.measure(b.breaks(how), 20*time.Second)
+				o := b.measure(b.breaks(how), 0, 20*time.Second)
 				t.Logf("%s: connections failed for %s, %d of %d", how, o.lasted, o.failed, o.tried)
 				if o.lasted > limit {
 					t.Errorf("%s: connections failed for %s, want at most %s", how, o.lasted, limit)

@@ -52,13 +52,17 @@ func build(dir string) error {
 	return os.Setenv(programEnv, program)
 }
 
-// inside runs the tests. They wait for the network most of the time, so more of them than there are
-// processors may run at once.
+// inside runs the tests. They wait for the network most of the time, so unless somebody says otherwise,
+// more of them than there are processors run at once.
 func inside(m *testing.M) int {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "5"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", "5"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	if err := hideHost(); err != nil {
 		fmt.Fprintf(os.Stderr, "hide what DHCP clients write to: %v\n", err)

@@ -90,14 +90,14 @@ func TestSameAddressStatic(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, three())
 	b.must(b.WriteConfig(edit(t, b.Config(), "ip: 100.64.2.2", "ip: 100.64.1.2")))
-	before := b.ip("rule") + b.ip("route", "show", "table", "all")
+	before := b.ip("rule") + b.ip("-4", "route", "show", "table", "all")
 	for _, action := range []string{"check", "monitor"} {
 		out, code := b.output(action)
 		if code != 2 || !strings.Contains(out, "uplinks[1].ip") || !strings.Contains(out, "100.64.1.2") {
 			t.Errorf("%s: exit code %d, said:\n%s", action, code, out)
 		}
 	}
-	if after := b.ip("rule") + b.ip("route", "show", "table", "all"); after != before {
+	if after := b.ip("rule") + b.ip("-4", "route", "show", "table", "all"); after != before {
 		t.Errorf("the refused start changed the router from\n%s\nto\n%s", before, after)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"ftr/internal/lab"
 )
 
@@ -41,62 +39,33 @@ func TestShares(t *testing.T) {
 	b.noLeaks()
 }
 
-// Each line alone carries what it can, and many downloads at once carry 95 % of what all can. It runs
-// before the parallel tests, since it needs the machine.
+// A download alone runs at the rate of its line. It runs before the parallel tests, since it needs the
+// machine. Many downloads at once are part of the lab's scenario, which internal/lab tests.
 func TestRates(t *testing.T) {
-	b := newBed(t, []lab.Line{{Rate: 10 * lab.Mbit, Weight: 1}, {Rate: 20 * lab.Mbit, Weight: 2}, {Rate: 30 * lab.Mbit, Weight: 3}})
+	b := newBed(t, unequal())
 	b.start(b.Config())
 	b.uses(10*time.Second, 0, 1, 2)
 	for i, line := range b.Plan.Lines {
-		d, err := b.DownloadOn(t.Context(), i, 0)
-		b.must(err)
-		b.pause(time.Second)
-		got := b.speed(time.Second, d)
-		d.Stop()
-		if want := line.Rate.Payload(); math.Abs(got/want-1) > 0.05 {
+		got, want := b.alone(i), line.Rate.Payload()
+		if math.Abs(got/want-1) > 0.05 {
 			t.Errorf("alone on line %d: %.2f Mbit/s of payload, want %.2f", i+1, got, want)
 		}
 	}
-	got, want := b.together(24), b.Plan.Rate().Payload()
-	t.Logf("24 downloads at once: %.2f Mbit/s of payload, the lines can carry %.2f", got, want)
-	if got < 0.95*want {
-		t.Errorf("24 downloads at once: %.2f Mbit/s of payload, want 95 %% of %.2f", got, want)
-	}
 }
 
-// together measures n downloads at once. Their lines are chance: where one got none (once in 80 times
-// for 24 on the smallest of weights 1, 2, 3), more are drawn.
-func (b *bed) together(n int) float64 {
-	var downloads []*lab.Download
-	for draw := 0; draw < 5 && !onAll(downloads, len(b.Plan.Lines)); draw++ {
-		stopAll(downloads)
-		downloads = make([]*lab.Download, n)
-		var group errgroup.Group
-		for k := range downloads {
-			group.Go(func() (err error) {
-				downloads[k], err = b.StartDownload(b.t.Context(), b.Plan.Servers[k%len(b.Plan.Servers)], 0, 0)
-				return err
-			})
-		}
-		b.must(group.Wait())
-	}
-	defer func() { stopAll(downloads) }()
-	b.pause(2 * time.Second)
-	return b.speed(3*time.Second, downloads...)
+// unequal are lines of the article's kind, with weights as their rates.
+func unequal() []lab.Line {
+	return []lab.Line{{Rate: 10 * lab.Mbit, Weight: 1}, {Rate: 20 * lab.Mbit, Weight: 2}, {Rate: 30 * lab.Mbit, Weight: 3}}
 }
 
-func onAll(downloads []*lab.Download, lines int) bool {
-	used := map[int]bool{}
-	for _, d := range downloads {
-		used[d.Line] = true
-	}
-	return len(used) == lines
-}
-
-func stopAll(downloads []*lab.Download) {
-	for _, d := range downloads {
-		d.Stop()
-	}
+// alone measures one download on a line, after the first moments in which TCP looks for the rate.
+func (b *bed) alone(line int) float64 {
+	b.t.Helper()
+	d, err := b.DownloadOn(b.t.Context(), line, 0)
+	b.must(err)
+	defer d.Stop()
+	b.pause(time.Second)
+	return b.speed(time.Second, d)
 }
 
 // speed measures the Mbit/s of payload of all downloads together.

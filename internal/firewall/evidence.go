@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,17 @@ import (
 // EvidenceTable is the name of the private nft tables that count traffic, one in family ip and one in
 // ip6. They judge nothing, and live beside any firewall, iptables-legacy too.
 const EvidenceTable = "ftr_evidence"
+
+// Errors about the evidence tables, for errors.Is.
+var (
+	// ErrNoEvidence: the tables are not there, or not whole any more; they have to be set again.
+	ErrNoEvidence = errors.New("the tables that count traffic are missing or were changed")
+	// ErrUnavailable: this host cannot do it, and trying again later is useless.
+	ErrUnavailable = errors.New("not possible on this host")
+)
+
+// Owns tells whether an nft table is one of this program's, by its name.
+func Owns(table string) bool { return table == "ftr" || strings.HasPrefix(table, "ftr_") }
 
 // Tally is what one counter of the evidence table counts. Every packet is in at most one tally.
 //

@@ -68,6 +68,10 @@ func (t *text) forward() {
 	}
 	t.between()
 	t.fromWAN()
+	t.note(`
+What connection tracking cannot place is not translated: the rest of a connection of a line that is
+gone would leave through another one, with an inside address.`)
+	t.rule("-A %s -m conntrack --ctstate INVALID -j DROP", chainToWAN)
 	t.note("LAN and DMZ may connect to the internet.")
 	for _, i := range inside(t.cfg) {
 		t.rule("-A %s -i %s -j ACCEPT", chainToWAN, word(i))

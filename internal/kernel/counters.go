@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/mdlayher/netlink"
@@ -30,9 +29,8 @@ const (
 	nftObjectCounter = 1
 )
 
-// ErrNoEvidence is wrapped by the error of Counters if the evidence tables are not there, or not whole
-// any more: they have to be set again.
-var ErrNoEvidence = errors.New("the tables that count traffic are missing or were changed")
+// ErrNoEvidence is wrapped by the error of Counters if the tables have to be set again.
+var ErrNoEvidence = firewall.ErrNoEvidence
 
 // Counters returns what was sent through each interface and replied to it, by family and interface, as
 // the evidence tables of SetEvidence count it. All is read by one request. Every one of the families
@@ -44,7 +42,7 @@ func (k *Kernel) Counters(ctx context.Context, families []config.Family) (map[co
 	}
 	for _, f := range families {
 		if counts[f] == nil {
-			return nil, fmt.Errorf("read traffic counters of %s: %w", f, ErrNoEvidence)
+			return nil, fmt.Errorf("read traffic counters of %s: %w", f, firewall.ErrNoEvidence)
 		}
 	}
 	return counts, nil
@@ -71,7 +69,7 @@ func (k *Kernel) counters(ctx context.Context) (map[config.Family]map[string]hea
 		case !ok:
 			continue
 		case c.use == 0:
-			return nil, ErrNoEvidence
+			return nil, firewall.ErrNoEvidence
 		}
 		if counts[c.family] == nil {
 			counts[c.family] = map[string]health.Packets{}

@@ -285,7 +285,7 @@ func TestEvidenceGone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if counts, err := w.Counters(context.Background(), both); !errors.Is(err, kernel.ErrNoEvidence) {
+		if counts, err := w.Counters(context.Background(), both); !errors.Is(err, firewall.ErrNoEvidence) {
 			t.Errorf("after %q: %v, %v", commands, counts, err)
 		}
 	}
@@ -322,7 +322,7 @@ func TestRemoveEvidence(t *testing.T) {
 func TestNftMissing(t *testing.T) {
 	w := newRealWorld(t, "nft")
 	kernel.SetNftPaths(w.Kernel, "/nowhere/nft")
-	if err := w.SetEvidence(context.Background(), both, []string{"w0"}); !errors.Is(err, kernel.ErrNoNft) {
+	if err := w.SetEvidence(context.Background(), both, []string{"w0"}); !errors.Is(err, kernel.ErrNoNft) || !errors.Is(err, firewall.ErrUnavailable) {
 		t.Errorf("set: %v", err)
 	}
 	if err := w.RemoveEvidence(context.Background()); err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNoNft is wrapped by errors that mean that nft(8) is not installed.
-var ErrNoNft = errors.New("the program nft is not installed (package nftables)")
+var ErrNoNft = fmt.Errorf("%w: the program nft is not installed (package nftables)", firewall.ErrUnavailable)
 
 // nftTimeout is far more than nft needs, even for thousands of lines on a busy machine.
 const nftTimeout = 10 * time.Second

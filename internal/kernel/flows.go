@@ -98,9 +98,9 @@ func (k *Kernel) Release(ctx context.Context, family config.Family, mark, mask u
 		return 0, err
 	}
 	// A socket of its own: the request takes milliseconds, and others must not wait for it.
-	conn, err := k.dialNetfilter()
+	conn, err := k.dialNetfilter(0)
 	if err != nil {
-		return 0, explainNetfilter(err)
+		return 0, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(releaseTimeout)); err != nil {

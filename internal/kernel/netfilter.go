@@ -6,19 +6,21 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"ftr/internal/firewall"
 )
 
 // nfgenmsg is the fixed header of all messages of netfilter: family, version, resource id
 // (linux/netfilter/nfnetlink.h).
 const nfgenmsg = 4
 
-// dialNetfilter opens a socket to connection tracking and nf_tables.
-func (k *Kernel) dialNetfilter() (*netlink.Conn, error) {
+// dialNetfilter opens a socket to connection tracking and nf_tables, with notifications of the groups.
+func (k *Kernel) dialNetfilter(groups uint32) (*netlink.Conn, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{
-		NetNS: k.netns, Strict: true, MessageBufferSize: messageBuffer,
+		Groups: groups, NetNS: k.netns, Strict: true, MessageBufferSize: messageBuffer,
 	})
 	if err != nil {
-		return nil, explain(err)
+		return nil, explainNetfilter(err)
 	}
 	return conn, nil
 }
@@ -29,7 +31,7 @@ func (k *Kernel) netfilterConn() (*netlink.Conn, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.netfilter == nil {
-		conn, err := k.dialNetfilter()
+		conn, err := k.dialNetfilter(0)
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +62,7 @@ func (k *Kernel) netfilterDump(kind uint16, body []byte) ([]netlink.Message, err
 
 // ErrNoNetfilter is wrapped by errors that mean that the kernel lacks, or cannot load, the part of
 // netfilter that was asked: nf_tables, or nf_conntrack_netlink.
-var ErrNoNetfilter = errors.New("this part of netfilter is not in the kernel, and its module cannot be loaded")
+var ErrNoNetfilter = fmt.Errorf("%w: this part of netfilter is not in the kernel, and its module cannot be loaded", firewall.ErrUnavailable)
 
 // explainNetfilter is explain with what nfnetlink means by its errors: EINVAL comes for a subsystem
 // that it does not know (nfnetlink_rcv_msg in net/netfilter/nfnetlink.c).

@@ -6,23 +6,45 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"ftr/internal/firewall"
+	"ftr/internal/routing"
 )
 
-// groups are the notifications that are listened to (rtnetlink(7), linux/rtnetlink.h).
+// groups are the notifications that are listened to (rtnetlink(7), linux/rtnetlink.h). Those of
+// netconf tell of forwarding and rp_filter.
 const groups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_NEIGH-1) |
 	1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV4_RULE-1) |
-	1<<(unix.RTNLGRP_IPV6_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_RULE-1)
+	1<<(unix.RTNLGRP_IPV6_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_RULE-1) |
+	1<<(unix.RTNLGRP_IPV4_NETCONF-1) | 1<<(unix.RTNLGRP_IPV6_NETCONF-1)
 
-// Watch calls hint, from the calling goroutine, whenever something may have changed that Observe would
-// show, or a neighbour was lost or found again, until ctx ends; it then returns ctx's error. A hint
-// says only "look again". The kernel does not tell everything (it is silent about IPv4 routes that die
-// with their link, and drops what a full buffer cannot take), so the caller looks now and then without
-// a hint as well. Watch also hints once when it has begun to listen: what changed before was not heard.
+// Watch is Events for those who only want to know when to look.
 func (k *Kernel) Watch(ctx context.Context, hint func()) error {
+	return k.Events(ctx, func(routing.Hint) { hint() })
+}
+
+// Events calls hint, never twice at once, whenever something may have changed that Observe would show,
+// an nft table of this program was changed, or a neighbour was lost or found again, until ctx ends; it
+// then returns ctx's error. A hint says at least "look again". The kernel does not tell everything (it
+// is silent about IPv4 routes that die with their link, and drops what a full buffer cannot take), so
+// the caller looks now and then without a hint as well. Events also hints once when it has begun to
+// listen: what changed before was not heard.
+func (k *Kernel) Events(ctx context.Context, hint func(routing.Hint)) error {
+	var one sync.Mutex
+	tell := func(hints ...routing.Hint) {
+		one.Lock()
+		defer one.Unlock()
+		for _, h := range hints {
+			hint(h)
+		}
+	}
 	conn, err := k.dial(groups)
 	if err != nil {
 		return fmt.Errorf("watch the kernel: %w", explain(err))
@@ -31,26 +53,83 @@ func (k *Kernel) Watch(ctx context.Context, hint func()) error {
 	if err := conn.SetReadBuffer(k.watchBuffer); err != nil {
 		return fmt.Errorf("watch the kernel: %w", explain(err))
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	rules, err := k.watchRules(ctx, group, tell)
+	if err != nil {
+		return fmt.Errorf("watch the kernel's nft tables: %w", err)
+	}
+	defer rules()
+	w := watcher{own: k.conn.PID(), lost: map[neighbour]bool{}}
+	group.Go(func() error {
+		tell(routing.Hint{})
+		return k.listen(ctx, conn, func(messages []netlink.Message, lost bool) {
+			if lost {
+				clear(w.lost)
+				tell(routing.Hint{})
+			}
+			tell(w.hints(messages)...)
+		})
+	})
+	return group.Wait()
+}
+
+// listen hands on what a socket receives until ctx ends; lost tells that notifications were dropped, so
+// that anything may have changed. The socket goes on working then.
+func (k *Kernel) listen(ctx context.Context, conn *netlink.Conn, f func(messages []netlink.Message, lost bool)) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	w := watcher{own: k.conn.PID(), lost: map[neighbour]bool{}}
-	hint()
 	for {
 		messages, err := conn.Receive()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, unix.ENOBUFS):
-			// Notifications were lost: anything may have changed. The socket goes on working.
-			clear(w.lost)
 			k.overflows.Add(1)
-			hint()
+			f(nil, true)
 		case err != nil:
 			return fmt.Errorf("watch the kernel: %w", explain(err))
-		case w.relevant(messages):
-			hint()
+		default:
+			f(messages, false)
 		}
 	}
+}
+
+// watchRules listens to nf_tables in a goroutine of the group, where the kernel has it. The function
+// that it returns closes the socket.
+func (k *Kernel) watchRules(ctx context.Context, group *errgroup.Group, tell func(...routing.Hint)) (end func(), err error) {
+	conn, err := k.dialNetfilter(1 << (unix.NFNLGRP_NFTABLES - 1))
+	switch {
+	case errors.Is(err, ErrNoNetfilter):
+		return func() {}, nil
+	case err != nil:
+		return nil, err
+	}
+	if err := conn.SetReadBuffer(k.watchBuffer); err != nil {
+		return nil, errors.Join(explain(err), conn.Close())
+	}
+	group.Go(func() error {
+		return k.listen(ctx, conn, func(messages []netlink.Message, lost bool) {
+			if lost || slices.ContainsFunc(messages, aboutOurTable) {
+				tell(routing.Hint{Ruleset: true})
+			}
+		})
+	})
+	return func() { conn.Close() }, nil
+}
+
+// aboutOurTable tells whether a notification of nf_tables is about a table of this program: all but
+// those of a new generation name the table in the same attribute.
+func aboutOurTable(m netlink.Message) bool {
+	if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN {
+		return false
+	}
+	ours := false
+	err := attributes(m.Data, nfgenmsg, func(d *netlink.AttributeDecoder) {
+		if d.Type() == nftaTable {
+			ours = firewall.Owns(d.String())
+		}
+	})
+	return ours || err != nil
 }
 
 // neighbour is an entry of a neighbour table.
@@ -68,14 +147,36 @@ type watcher struct {
 	lost map[neighbour]bool
 }
 
-func (w *watcher) relevant(messages []netlink.Message) bool {
-	relevant := false
+// hints returns what messages tell: each neighbour that was lost, and one for all else that matters.
+func (w *watcher) hints(messages []netlink.Message) (hints []routing.Hint) {
+	other := false
 	for _, m := range messages {
-		if w.matters(m) {
-			relevant = true // go on: the neighbours must be kept
+		if h, lost := w.lostNeighbour(m); lost {
+			hints = append(hints, h)
+		} else if w.matters(m) {
+			other = true // go on: the neighbours must be kept
 		}
 	}
-	return relevant
+	if other {
+		hints = append(hints, routing.Hint{})
+	}
+	return hints
+}
+
+// lostNeighbour tells of a neighbour that is found silent for the first time.
+func (w *watcher) lostNeighbour(m netlink.Message) (h routing.Hint, lost bool) {
+	if m.Header.Type != unix.RTM_NEWNEIGH {
+		return h, false
+	}
+	n, state, err := decodeNeighbour(m.Data)
+	if err != nil || state&unix.NUD_FAILED == 0 || w.lost[n] {
+		return h, false
+	}
+	if len(w.lost) >= maxLost {
+		clear(w.lost)
+	}
+	w.lost[n] = true
+	return routing.Hint{Neighbour: n.address, Interface: n.index}, true
 }
 
 // matters decides by one message; what it does not understand matters.
@@ -111,26 +212,18 @@ func routeMatters(b []byte) bool {
 	return !hidden
 }
 
-// neighbourMatters is true when an address is first found silent, and when it answers again.
+// neighbourMatters is true when an address that was silent answers again.
 func (w *watcher) neighbourMatters(b []byte) bool {
 	n, state, err := decodeNeighbour(b)
 	if err != nil {
 		return true
 	}
 	was := w.lost[n]
-	switch {
-	case state&unix.NUD_FAILED != 0:
-		if len(w.lost) >= maxLost {
-			clear(w.lost)
-		}
-		w.lost[n] = true
-		return !was
-	case state&(unix.NUD_REACHABLE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0:
+	if state&(unix.NUD_REACHABLE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0 {
 		delete(w.lost, n)
 		return was
-	default:
-		return false
 	}
+	return false
 }
 
 // decodeNeighbour reads a struct ndmsg and its destination.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ftr/internal/kernel"
+	"ftr/internal/routing"
 )
 
 // patience is how long a hint may take on a busy machine.
@@ -91,16 +94,75 @@ func TestWatchHints(t *testing.T) {
 		{"rule", "rule add priority 9 lookup 7"},
 		{"IPv6 rule", "-6 rule add priority 9 lookup 7"},
 		{"neighbour failed", "neigh add 192.0.2.9 lladdr 02:00:00:00:00:01 dev w0\nneigh change 192.0.2.9 nud failed dev w0"},
+		{"rp_filter", "!echo 2 > /proc/sys/net/ipv4/conf/w0/rp_filter"},
+		{"IPv6 forwarding", "!echo 1 > /proc/sys/net/ipv6/conf/w0/forwarding"},
+		{"own nft table", "!nft add table ip ftr_evidence"},
+		{"flushed ruleset", "!nft flush ruleset"},
 		{"neighbour back", "neigh change 192.0.2.9 lladdr 02:00:00:00:00:01 nud reachable dev w0"},
 	}
 	watching := watch(t, w.Kernel)
 	for i, e := range events {
 		watching.settle(w, 1000+i)
-		w.script(e.commands)
+		w.run(e.commands)
 		watching.expect(e.name)
 	}
 	if err := watching.stop(); !errors.Is(err, context.Canceled) {
 		t.Errorf("Watch ended with %v", err)
+	}
+}
+
+// run runs ip(8) commands, or after "!" a shell command.
+func (w *realWorld) run(commands string) {
+	w.t.Helper()
+	command, shell := strings.CutPrefix(commands, "!")
+	if !shell {
+		w.script(commands)
+	} else if err := w.ns.Run("sh", "-c", command); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestEvents holds what hints tell beside "look again".
+func TestEvents(t *testing.T) {
+	w := newRealWorld(t, "events")
+	w.script("link add w0 type veth peer name w0-x\nlink set w0-x up\nlink set w0 up\naddr add 192.0.2.2/24 dev w0")
+	obs := observe(t, w)
+	link, ok := obs.Link("w0")
+	if !ok {
+		t.Fatal("no link w0")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	hints, done := make(chan routing.Hint, 1000), make(chan error, 1)
+	go func() { done <- w.Events(ctx, func(h routing.Hint) { hints <- h }) }()
+	expect := func(what string, want routing.Hint) {
+		t.Helper()
+		for deadline := time.After(patience); ; {
+			select {
+			case h := <-hints:
+				if h == want {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("no hint %+v after %s", want, what)
+			}
+		}
+	}
+	expect("the start", routing.Hint{})
+	w.script("neigh add 192.0.2.9 lladdr 02:00:00:00:00:01 dev w0\nneigh change 192.0.2.9 nud failed dev w0")
+	expect("a neighbour failed", routing.Hint{Neighbour: netip.MustParseAddr("192.0.2.9"), Interface: link.Index})
+	if err := w.SetEvidence(ctx, both, []string{"w0"}); err != nil {
+		t.Fatal(err)
+	}
+	expect("new tables", routing.Hint{Ruleset: true})
+	for len(hints) > 0 {
+		<-hints
+	}
+	w.run("!nft flush ruleset")
+	expect("a flushed ruleset", routing.Hint{Ruleset: true})
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Events ended with %v", err)
 	}
 }
 
@@ -131,6 +193,7 @@ func TestWatchIsQuiet(t *testing.T) {
 		neigh change 192.0.2.9 lladdr 02:00:00:00:00:01 nud reachable dev w0
 		neigh change 192.0.2.9 lladdr 02:00:00:00:00:01 nud stale dev w0
 	`)
+	w.run("!nft 'add table ip others; add set ip others s { type ipv4_addr; }; add element ip others s { 192.0.2.7 }; delete table ip others'")
 	watching.settle(w, 1001)
 	if n := watching.count.Load() - before; n != 1 {
 		t.Errorf("%d hints, want only that of the last rule", n)

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ type Board struct {
 	rows     []Row
 	steps    []Mark
 	selected []bool
+	taken    []int // how often each line was taken out of use
 	tracked  []*Download
 	samples  []Sample
 	keepAll  bool // samples; otherwise only as many as a view needs
@@ -87,10 +89,23 @@ func (b *Board) sample(s Sample) {
 func (b *Board) uses(hops []NextHop) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := slices.Clone(b.selected)
 	clear(b.selected)
 	for _, h := range hops {
 		b.selected[h.Line] = true
 	}
+	for i, was := range before {
+		if was && !b.selected[i] {
+			b.taken[i]++
+		}
+	}
+}
+
+// takenOut returns how often each line was taken out of use so far.
+func (b *Board) takenOut() []int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.taken)
 }
 
 // View returns how it all stands now.
@@ -118,8 +133,9 @@ func (b *Board) View(l *Lab) View {
 func (l *Lab) trouble(i int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state[i] == (lineState{rate: l.Plan.Lines[i].Rate}) {
-		return ""
+	words := l.state[i].troubles()
+	if l.state[i].rate != l.Plan.Lines[i].Rate {
+		words = append(words, "now "+l.state[i].rate.String())
 	}
-	return l.state[i].String()
+	return strings.Join(words, ", ")
 }

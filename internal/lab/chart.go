@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -48,7 +49,7 @@ func charts(r *Result) []chart {
 	}
 	list := []chart{draw("all lines together", -1, r.Points, all, limit, most)}
 	for k, step := range r.Steps {
-		list[0].Marks = append(list[0].Marks, markAt(step, most, fmt.Sprint(k+1)))
+		list[0].Marks = append(list[0].Marks, markAt(step, most, strconv.Itoa(k+1)))
 	}
 	part(list[0].Marks)
 	for i, l := range r.Lines {

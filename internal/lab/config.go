@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -106,7 +107,7 @@ paths:
 // seconds writes whole seconds as the original program wants them, others as a duration.
 func seconds(d time.Duration) string {
 	if d%time.Second == 0 {
-		return fmt.Sprint(int(d / time.Second))
+		return strconv.Itoa(int(d / time.Second))
 	}
 	return d.String()
 }

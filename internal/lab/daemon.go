@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -206,7 +207,7 @@ func (l *Lab) Selected() ([]NextHop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.Plan.selected(out, fmt.Sprint(baseTable+len(l.Plan.Lines)))
+	return l.Plan.selected(out, strconv.Itoa(baseTable+len(l.Plan.Lines)))
 }
 
 // hop is a next hop as ip(8) prints it in JSON.

@@ -28,10 +28,10 @@ type dhcpLine struct{ server, client *exec.Cmd }
 // startDHCP starts a server at provider i that gives out the line's address, and a client on the
 // router, and waits for the lease.
 func (l *Lab) startDHCP(ctx context.Context, i int) error {
-	if err := l.serveDHCP(i, l.Plan.Lines[i].Address); err != nil {
+	if err := l.serveDHCP(ctx, i, l.Plan.Lines[i].Address); err != nil {
 		return err
 	}
-	if err := l.startClient(i); err != nil {
+	if err := l.startClient(ctx, i); err != nil {
 		return err
 	}
 	return l.WaitFor(ctx, "a DHCP lease", 20*time.Second, func() (bool, error) {
@@ -40,11 +40,12 @@ func (l *Lab) startDHCP(ctx context.Context, i int) error {
 	})
 }
 
-// serveDHCP runs a server that knows only one address, renewed every few seconds.
-func (l *Lab) serveDHCP(i int, address netip.Addr) error {
+// serveDHCP runs a server that knows only one address, renewed every few seconds. With --no-daemon it
+// stays who it is: without root it could not change its user.
+func (l *Lab) serveDHCP(ctx context.Context, i int, address netip.Addr) error {
 	line := l.Plan.Lines[i]
 	leases := filepath.Join(l.Dir, fmt.Sprintf("dnsmasq.%d.%s", line.Number, address))
-	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--group=root", "--port=0", "--log-facility=-",
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0",
 		"--interface="+customerLink, "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--pid-file", "--dhcp-leasefile="+leases,
 		fmt.Sprintf("--dhcp-range=%s,%s,255.255.255.0,2m", address, address),
 		"--dhcp-option=option:router,"+line.Gateway.String(), "--dhcp-option=option:T1,3", "--dhcp-option=option:T2,8")
@@ -56,7 +57,7 @@ func (l *Lab) serveDHCP(i int, address netip.Addr) error {
 }
 
 // startClient runs dhclient on the router in the foreground.
-func (l *Lab) startClient(i int) error {
+func (l *Lab) startClient(ctx context.Context, i int) error {
 	if err := hideLeases(); err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (l *Lab) startClient(i int) error {
 		return err
 	}
 	leases := filepath.Join(leaseDir, "dhclient."+line.Interface+".leases")
-	cmd := exec.Command("dhclient", "-4", "-d", "-sf", script, "-lf", leases, "-pf", filepath.Join(l.Dir, "dhclient."+line.Interface+".pid"),
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "dhclient", "-4", "-d", "-sf", script, "-lf", leases, "-pf", filepath.Join(l.Dir, "dhclient."+line.Interface+".pid"),
 		"-cf", "/dev/null", "-e", fmt.Sprintf("IF_METRIC=%d", 100+line.Number), line.Interface)
 	if err := l.Router.Start(cmd); err != nil {
 		return fmt.Errorf("start dhclient: %w", err)
@@ -92,7 +93,7 @@ func hideLeases() error {
 
 // Lease makes the provider of the DHCP line i give out another address of the line's network: the
 // old one is refused at the next renewal, at most a few seconds later.
-func (l *Lab) Lease(i int, address netip.Addr) error {
+func (l *Lab) Lease(ctx context.Context, i int, address netip.Addr) error {
 	if err := l.known(i); err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func (l *Lab) Lease(i int, address netip.Addr) error {
 	}
 	l.log.Event(i, "gets the address "+address.String())
 	stopProcess(l.dhcp[i].server)
-	return l.serveDHCP(i, address)
+	return l.serveDHCP(ctx, i, address)
 }
 
 // stopDHCP ends the client and the server of line i.

@@ -25,16 +25,22 @@ type Download struct {
 	gap  time.Duration // the longest time without any
 }
 
+// openTimeout is how long a download may take to begin: on a full line, the first packets may be lost
+// several times, and TCP waits for 1, 2 and 4 seconds in between.
+const openTimeout = 20 * time.Second
+
 // StartDownload opens a download of n bytes (0: without end) at no more than rate bytes a second (0:
 // as fast as the line carries). It returns when the first bytes are there, so the line is known. The
 // download runs until it is complete, stopped, or the context ends.
 func (l *Lab) StartDownload(ctx context.Context, server netip.Addr, n, rate int64) (*Download, error) {
 	ctx, stop := context.WithCancel(ctx)
-	// A connection that is not made in this time would stand for minutes.
-	timer := time.AfterFunc(5*time.Second, stop)
+	timer := time.AfterFunc(openTimeout, stop)
 	response, err := l.Client.Get(ctx, netip.AddrPortFrom(server, WebPort), fmt.Sprintf("/bytes?n=%d&rate=%d", n, rate))
-	if !timer.Stop() && err == nil {
-		err = errors.Join(context.DeadlineExceeded, response.Body.Close())
+	if !timer.Stop() {
+		if err == nil {
+			response.Body.Close()
+		}
+		err = fmt.Errorf("no answer within %s", openTimeout)
 	}
 	if err != nil {
 		stop()

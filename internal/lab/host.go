@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,8 @@ func (h *Host) Get(ctx context.Context, to netip.AddrPort, path string) (*http.R
 	response, err := exchange(conn, request)
 	if err != nil {
 		release()
-		return nil, errors.Join(err, ctx.Err(), conn.Close())
+		conn.Close()
+		return nil, cmp.Or(ctx.Err(), err)
 	}
 	response.Body = &body{ReadCloser: response.Body, conn: conn, release: release}
 	return response, nil
@@ -121,7 +123,7 @@ func (h *Host) nft(lines ...string) error {
 
 // runInput runs a command with text on its standard input; its error carries what the command said.
 func runInput(text, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
+	cmd := exec.CommandContext(context.Background(), name, args...)
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))

@@ -32,8 +32,13 @@ type lineState struct {
 	rate             Rate
 }
 
-// String says it in words. Example "cut, 2 Mbit/s, loses 5 % up".
+// String says it in words. Example "2 Mbit/s, cut, loses 5 % up and 0 % down".
 func (s lineState) String() string {
+	return strings.Join(append([]string{s.rate.String()}, s.troubles()...), ", ")
+}
+
+// troubles says in words what was done beside the rate.
+func (s lineState) troubles() []string {
 	var words []string
 	if s.unplugged {
 		words = append(words, "unplugged")
@@ -41,14 +46,13 @@ func (s lineState) String() string {
 	if s.cut {
 		words = append(words, "cut")
 	}
-	words = append(words, s.rate.String())
 	switch {
 	case s.lossUp > 0 && s.lossUp == s.lossDown:
 		words = append(words, fmt.Sprintf("loses %d %%", s.lossUp))
 	case s.lossUp > 0 || s.lossDown > 0:
 		words = append(words, fmt.Sprintf("loses %d %% up and %d %% down", s.lossUp, s.lossDown))
 	}
-	return strings.Join(words, ", ")
+	return words
 }
 
 // rules returns the provider's ruleset for the state.

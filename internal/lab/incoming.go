@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (s *Scenario) incomingOn(ctx context.Context, what string, lines []int) err
 	if err != nil {
 		return err
 	}
-	s.Board.expect(Row{What: "packets that leave through a wrong line", Expected: "0", Measured: fmt.Sprint(after - before), OK: after == before})
+	s.Board.expect(Row{What: "packets that leave through a wrong line", Expected: "0", Measured: strconv.Itoa(after - before), OK: after == before})
 	return nil
 }
 

@@ -57,10 +57,10 @@ func attemptFromRouter(t *testing.T, l *lab.Lab, from netip.Addr) error {
 	t.Helper()
 	return l.WaitFor(t.Context(), "an answer", 5*time.Second, func() (bool, error) {
 		conn, err := l.Router.DialFrom(t.Context(), tcpFrom(from), "tcp4", netip.AddrPortFrom(l.Plan.Servers[0], lab.WebPort).String())
-		if err != nil {
-			return false, nil
+		if err == nil {
+			err = conn.Close()
 		}
-		return true, conn.Close()
+		return err == nil, nil
 	})
 }
 
@@ -89,7 +89,7 @@ func TestDHCPLine(t *testing.T) {
 	}
 	leased(line.Address)
 	next := line.Address.Next().Next()
-	if err := l.Lease(0, next); err != nil {
+	if err := l.Lease(t.Context(), 0, next); err != nil {
 		t.Fatal(err)
 	}
 	leased(next)

@@ -17,7 +17,7 @@ const (
 
 // makeHosts makes all namespaces and their kernel parameters.
 func (l *Lab) makeHosts() error {
-	make := func(name string, forward bool) (*Host, error) {
+	add := func(name string, forward bool) (*Host, error) {
 		ns, err := netns.New(l.options.Name + name)
 		if err != nil {
 			return nil, err
@@ -39,12 +39,12 @@ func (l *Lab) makeHosts() error {
 	}
 	var err error
 	for name, host := range map[string]**Host{"internet": &l.Internet, "router": &l.Router, "client": &l.Client, "server": &l.Server} {
-		if *host, err = make(name, false); err != nil {
+		if *host, err = add(name, false); err != nil {
 			return err
 		}
 	}
 	for _, line := range l.Plan.Lines {
-		provider, err := make(fmt.Sprintf("isp%d", line.Number), true)
+		provider, err := add(fmt.Sprintf("isp%d", line.Number), true)
 		if err != nil {
 			return err
 		}

@@ -215,8 +215,8 @@ func TestMissingToolsAreNamedWithTheirPackages(t *testing.T) {
 func TestStateInWords(t *testing.T) {
 	for want, s := range map[string]lineState{
 		"10 Mbit/s":                           {rate: 10 * Mbit},
-		"cut, not limited":                    {cut: true},
-		"unplugged, cut, 1.5 Mbit/s":          {cut: true, unplugged: true, rate: 1500 * Kbit},
+		"not limited, cut":                    {cut: true},
+		"1.5 Mbit/s, unplugged, cut":          {cut: true, unplugged: true, rate: 1500 * Kbit},
 		"1 Mbit/s, loses 5 %":                 {rate: Mbit, lossUp: 5, lossDown: 5},
 		"1 Mbit/s, loses 0 % up and 7 % down": {rate: Mbit, lossDown: 7},
 	} {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -35,7 +36,7 @@ func ParseRate(text string) (Rate, error) {
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	rate := Rate(f * float64(unit))
-	if err != nil || !(rate >= 8*Kbit) || rate > 100*Gbit {
+	if err != nil || math.IsNaN(f) || f < 0 || rate < 8*Kbit || rate > 100*Gbit {
 		return 0, fmt.Errorf("rate %q: want Mbit/s as a number, or a number with kbit, mbit or gbit, from 8kbit to 100gbit", text)
 	}
 	return rate, nil

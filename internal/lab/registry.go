@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ type Claim struct {
 }
 
 // Claim takes a name for a new lab. An empty name takes the first free one of lab, lab2, lab3...
-func (r *Registry) Claim(name string) (*Claim, error) {
+func (r *Registry) Claim(ctx context.Context, name string) (*Claim, error) {
 	unlock, err := r.lock()
 	if err != nil {
 		return nil, err
@@ -74,23 +75,27 @@ func (r *Registry) Claim(name string) (*Claim, error) {
 		if strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") || len(name) > 32 {
 			return nil, fmt.Errorf("name %q: want at most 32 characters without a slash", name)
 		}
-		if _, err := r.Find(name); err == nil {
+		if _, err := r.Find(ctx, name); err == nil {
 			continue
 		}
-		return r.claim(name)
+		return r.claim(ctx, name)
 	}
 	return nil, fmt.Errorf("a lab named %q is standing already: choose another --name, or stop it with `ftr lab stop --name %s`", name, name)
 }
 
 // claim opens the control socket of a free name. What an ended lab has left is removed.
-func (r *Registry) claim(name string) (*Claim, error) {
+func (r *Registry) claim(ctx context.Context, name string) (*Claim, error) {
 	c := &Claim{Name: name, info: filepath.Join(r.dir, name+".json"), socket: filepath.Join(r.dir, name+".sock")}
 	if err := errors.Join(remove(c.info), remove(c.socket)); err != nil {
 		return nil, err
 	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.socket, Net: "unix"})
+	socket, err := (&net.ListenConfig{}).Listen(ctx, "unix", c.socket)
 	if err != nil {
 		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	listener, ok := socket.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("open control socket: it is a %T", socket), socket.Close())
 	}
 	listener.SetUnlinkOnClose(false)
 	defer listener.Close()
@@ -127,7 +132,7 @@ func (c *Claim) Release() error {
 }
 
 // List returns the labs that are standing, by name.
-func (r *Registry) List() ([]Info, error) {
+func (r *Registry) List(ctx context.Context) ([]Info, error) {
 	files, err := filepath.Glob(filepath.Join(r.dir, "*.json"))
 	if err != nil {
 		return nil, err
@@ -135,7 +140,7 @@ func (r *Registry) List() ([]Info, error) {
 	var list []Info
 	for _, file := range files {
 		// One that is just ending is none.
-		if info, err := r.Find(strings.TrimSuffix(filepath.Base(file), ".json")); err == nil {
+		if info, err := r.Find(ctx, strings.TrimSuffix(filepath.Base(file), ".json")); err == nil {
 			list = append(list, info)
 		}
 	}
@@ -144,9 +149,9 @@ func (r *Registry) List() ([]Info, error) {
 }
 
 // Find returns the standing lab of that name.
-func (r *Registry) Find(name string) (Info, error) {
+func (r *Registry) Find(ctx context.Context, name string) (Info, error) {
 	info := Info{Name: name, socket: filepath.Join(r.dir, name+".sock")}
-	conn, err := net.Dial("unix", info.socket)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", info.socket)
 	if err != nil {
 		return info, fmt.Errorf("no lab named %q is standing", name)
 	}
@@ -162,11 +167,11 @@ func (r *Registry) Find(name string) (Info, error) {
 }
 
 // Choose returns the lab of that name; for an empty name the only one.
-func (r *Registry) Choose(name string) (Info, error) {
+func (r *Registry) Choose(ctx context.Context, name string) (Info, error) {
 	if name != "" {
-		return r.Find(name)
+		return r.Find(ctx, name)
 	}
-	list, err := r.List()
+	list, err := r.List(ctx)
 	switch {
 	case err != nil:
 		return Info{}, err

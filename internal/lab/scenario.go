@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -39,12 +40,12 @@ func NewScenario(l *Lab, quick bool) *Scenario {
 	n := len(l.Plan.Lines)
 	s := &Scenario{
 		Lab: l, Quick: quick,
-		Board:   &Board{start: time.Now(), selected: make([]bool, n)},
-		extent:  extent{downloads: 2 * n, warmUp: 1500 * time.Millisecond, measure: 2 * time.Second, calm: 2 * time.Second, incoming: 100, bounced: n, atOnce: 24, connections: 1000},
+		Board:   &Board{start: time.Now(), selected: make([]bool, n), taken: make([]int, n)},
+		extent:  extent{downloads: 2 * n, warmUp: 1500 * time.Millisecond, measure: 2 * time.Second, calm: 2 * time.Second, incoming: 100, bounced: n, atOnce: max(24, 8*n), connections: 1000},
 		keepers: make([]*Download, n),
 	}
 	if quick {
-		s.extent = extent{downloads: 2, warmUp: time.Second, measure: 1200 * time.Millisecond, calm: 600 * time.Millisecond, incoming: 20, bounced: 1, atOnce: 24, connections: 1000}
+		s.extent = extent{downloads: 2, warmUp: time.Second, measure: 1200 * time.Millisecond, calm: 600 * time.Millisecond, incoming: 20, bounced: 1, atOnce: max(24, 8*n), connections: 1000}
 	}
 	for _, line := range l.Plan.Lines {
 		s.lines = append(s.lines, LineResult{Number: line.Number, Interface: line.Interface, Rate: line.Rate, Weight: max(1, line.Weight)})
@@ -93,9 +94,9 @@ func (s *Scenario) steps(ctx context.Context) error {
 		play func(context.Context) error
 	}{
 		{"lines come up", s.comeUp},
-		{"downloads one after another", s.oneByOne},
-		{fmt.Sprintf("%d downloads at once", s.extent.atOnce), s.atOnce},
-		{fmt.Sprintf("%d connections", s.extent.connections), s.spread},
+		{"downloads one after another", s.undisturbed(s.oneByOne)},
+		{fmt.Sprintf("%d downloads at once", s.extent.atOnce), s.undisturbed(s.atOnce)},
+		{fmt.Sprintf("%d connections", s.extent.connections), s.undisturbed(s.spread)},
 		{fmt.Sprintf("line %d cut silently upstream", silent+1), func(ctx context.Context) error { return s.broken(ctx, silent, s.Lab.Cut, "silent cut") }},
 		{fmt.Sprintf("line %d restored", silent+1), func(ctx context.Context) error { return s.restored(ctx, silent) }},
 		{fmt.Sprintf("line %d loses its carrier", plug+1), func(ctx context.Context) error { return s.broken(ctx, plug, s.Lab.CutCarrier, "lost carrier") }},
@@ -125,8 +126,10 @@ func (s *Scenario) watchSelection(ctx context.Context) error {
 			return err
 		}
 		s.Board.uses(hops)
-		if pause(ctx, 250*time.Millisecond) != nil {
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
@@ -194,7 +197,7 @@ func (s *Scenario) killed(ctx context.Context) error {
 	attempts := knocks.end()
 	s.Board.expect(Row{What: "new connections meanwhile", Expected: "0 fail", Measured: attempts.Failures(since), OK: attempts.Failed() == 0})
 	used := attempts.Shares(len(s.lines))
-	s.Board.expect(Row{What: "lines that carried them", Expected: fmt.Sprint(len(s.lines)), Measured: fmt.Sprint(len(s.lines) - count(used, 0)), OK: count(used, 0) == 0})
+	s.Board.expect(Row{What: "lines that carried them", Expected: strconv.Itoa(len(s.lines)), Measured: strconv.Itoa(len(s.lines) - count(used, 0)), OK: count(used, 0) == 0})
 	return s.Lab.DaemonError()
 }
 

@@ -57,7 +57,7 @@ func (s *Session) outside(ctx context.Context) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	claim, err := registry.Claim(s.Name)
+	claim, err := registry.Claim(ctx, s.Name)
 	if err != nil {
 		return 1, err
 	}
@@ -205,12 +205,16 @@ func usage(name string, l *Lab) string {
 	}
 	return fmt.Sprintf(`
 The lab %q is standing. From another terminal:
-  %[2]s shell router                  a shell on a host: client, internet, router, server, isp1 to isp%[3]d
-  %[2]s exec client -- curl %[4]s   run a command there
-  %[2]s cut 1                         line 1 goes silent upstream; unplug 1: it loses its carrier
-  %[2]s slow 1 2mbit                  less bandwidth; lose 1 20: 20 %% of the packets are lost
-  %[2]s restore 1                     all is well again
+  %[2]s shell router      a shell on a host: client, internet, router,
+                            server, isp1 to isp%[3]d
+  %[2]s exec client -- curl %[4]s
+  %[2]s cut 1             line 1 goes silent upstream
+  %[2]s unplug 1          line 1 loses its carrier
+  %[2]s slow 1 2mbit      line 1 gets less bandwidth
+  %[2]s lose 1 20         20 %% of the packets of line 1 are lost
+  %[2]s restore 1         all is well again
   %[2]s status
-The daemon's configuration and log are in %[5]s on the router. Ctrl-C here ends it all.
+Configuration and log of the router are in %[5]s there.
+Ctrl-C here ends it all.
 `, name, command, len(l.Plan.Lines), "http://"+l.Plan.Servers[0].String()+"/", l.Dir)
 }

@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,7 +23,7 @@ var program = sync.OnceValues(func() (string, error) {
 	}
 	path := filepath.Join(dir, "ftr")
 	if out, err := exec.Command("go", "build", "-o", path, "ftr/cmd/ftr").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build ftr: %w\n%s", err, out)
+		return "", errors.Join(fmt.Errorf("build ftr: %w\n%s", err, out), os.RemoveAll(dir))
 	}
 	return path, os.Chmod(dir, 0o755)
 })
@@ -128,7 +129,7 @@ func TestStandingLabs(t *testing.T) {
 	if text, err := u.try("--no-scenario", "--name", "a"); err == nil || !strings.Contains(text, `a lab named "a" is standing already`) {
 		t.Errorf("a second lab of the same name: %s, %v", text, err)
 	}
-	if text, err := u.try("cut", "1", "--name", "a"); err != nil || text != "line 1: cut, 10 Mbit/s" {
+	if text, err := u.try("cut", "1", "--name", "a"); err != nil || text != "line 1: 10 Mbit/s, cut" {
 		t.Errorf("cut: %s, %v", text, err)
 	}
 	u.until("the daemon of lab a takes line 1 out", func() bool {

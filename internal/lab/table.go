@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -126,13 +127,13 @@ func (r *Result) lineCells() [][]string {
 			single = fmt.Sprintf("%.1f", l.Single)
 		}
 		cells = append(cells, []string{
-			l.Interface, fmt.Sprint(l.Rate.Mbits()), fmt.Sprint(l.Weight), fmt.Sprintf("%.1f %%", 100*l.Share), single,
-			fmt.Sprint(l.Downloads), fmt.Sprintf("%.1f", l.Together), l.failing(), l.Established, l.Incoming, megabytes(l.Bytes),
+			l.Interface, mbits(l.Rate), strconv.Itoa(l.Weight), fmt.Sprintf("%.1f %%", 100*l.Share), single,
+			strconv.Itoa(l.Downloads), fmt.Sprintf("%.1f", l.Together), l.failing(), l.Established, l.Incoming, megabytes(l.Bytes),
 		})
 		rate, together, count, weights, bytes = rate+l.Rate, together+l.Together, count+l.Downloads, weights+l.Weight, bytes+l.Bytes
 	}
 	return append(cells, []string{
-		"all", fmt.Sprint(rate.Mbits()), fmt.Sprint(weights), "", "", fmt.Sprint(count), fmt.Sprintf("%.1f", together), "", "", "", megabytes(bytes),
+		"all", mbits(rate), strconv.Itoa(weights), "", "", strconv.Itoa(count), fmt.Sprintf("%.1f", together), "", "", "", megabytes(bytes),
 	})
 }
 
@@ -166,5 +167,7 @@ func (r *Result) verdict(st style) string {
 		return st.paint(red, fmt.Sprintf("%d of %d expectations did not hold", r.Broken(), len(r.Rows))) + fmt.Sprintf(" in %s.", took)
 	}
 }
+
+func mbits(r Rate) string { return strconv.FormatFloat(r.Mbits(), 'f', -1, 64) }
 
 func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

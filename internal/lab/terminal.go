@@ -86,7 +86,8 @@ func (s *Screen) update(v View, running bool) {
 		b.WriteString("\x1b[J\x1b[?2026l")
 		s.height = len(frame)
 	}
-	io.WriteString(s.out, b.String())
+	// A terminal that is gone is no reason to end the scenario.
+	_, _ = io.WriteString(s.out, b.String())
 }
 
 // news returns the lasting lines that were not written yet.
@@ -128,12 +129,12 @@ func (s *Screen) frame(v View, columns int) []string {
 		}
 		lines = append(lines, line)
 	}
-	sum, most := 0.0, Rate(0)
+	sum, most, room := 0.0, Rate(0), 0
 	for _, line := range v.Lines {
-		sum, most = sum+line.Mbits, max(most, line.Line.Rate)
+		sum, most, room = sum+line.Mbits, max(most, line.Line.Rate), max(room, width(downloads(line.Downloads)))
 	}
 	for _, line := range v.Lines {
-		lines = append(lines, s.lineText(line, most, columns))
+		lines = append(lines, s.lineText(line, most, columns, room))
 	}
 	return append(lines, fmt.Sprintf("  %-6s  %s %6.1f Mbit/s", "all", strings.Repeat(" ", s.bars(columns)), sum))
 }
@@ -141,8 +142,9 @@ func (s *Screen) frame(v View, columns int) []string {
 // bars returns the columns of the longest bar.
 func (s *Screen) bars(columns int) int { return min(max(columns-62, 8), 40) }
 
-// lineText draws one line: its bar is as long as its rate, compared with the fastest.
-func (s *Screen) lineText(v LineView, most Rate, columns int) string {
+// lineText draws one line: its bar is as long as its rate, compared with the fastest. Its downloads
+// take loads columns.
+func (s *Screen) lineText(v LineView, most Rate, columns, loads int) string {
 	room, longest := s.bars(columns), s.bars(columns)
 	part := 0.0
 	if most > 0 && v.Line.Rate > 0 {
@@ -158,9 +160,9 @@ func (s *Screen) lineText(v LineView, most Rate, columns int) string {
 	case v.InUse:
 		state, color = "in use", green
 	}
-	return fmt.Sprintf("  %-6s%s %s%s %6.1f of %s  %s  %s", v.Line.Interface, s.st.paint(color, "●"),
+	return fmt.Sprintf("  %-6s%s %s%s %6.1f of %s %s  %s", v.Line.Interface, s.st.paint(color, "●"),
 		s.st.paint(color, bar(part, room)), strings.Repeat(" ", longest-room), v.Mbits, pad(v.Line.Rate.String(), 10),
-		pad(s.st.paint(color, state), 8), downloads(v.Downloads))
+		pad(downloads(v.Downloads), loads), s.st.paint(color, state))
 }
 
 func downloads(n int) string {

@@ -85,6 +85,8 @@ func unusableCure(u config.Uplink, p Path) string {
 	switch {
 	case p.Source.IsValid() && u.Type == config.DHCP && !p.Gateway.IsValid():
 		return "let the DHCP client keep its default route or its lease file, or use type static with a gateway"
+	case p.Problem == missing && u.Type != config.PPP:
+		return "check its name with: ip -br link"
 	case u.Type == config.Static:
 		return "check it with: ip addr show dev " + u.Interface
 	default:

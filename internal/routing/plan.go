@@ -103,7 +103,7 @@ func unwantedRoutes(s *scene, have, want State) []Route {
 		seen[p] = true
 		w, ok := wanted[p]
 		replaced := ok && first && !slices.ContainsFunc(s.at[p], w.Equal)
-		if s.owns(r) && !replaced && !(ok && w.Equal(r)) {
+		if s.owns(r) && !replaced && (!ok || !w.Equal(r)) {
 			gone = append(gone, r)
 		}
 	}

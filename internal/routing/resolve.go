@@ -24,6 +24,9 @@ type Path struct {
 	Problem string
 }
 
+// missing is the problem of a path without an interface.
+const missing = "interface does not exist"
+
 // Usable tells whether packets can be sent over the path.
 func (p Path) Usable() bool { return p.Problem == "" }
 
@@ -46,7 +49,7 @@ func resolve(u config.Uplink, f config.Family, obs *Observation) Path {
 	p := Path{Uplink: u.Index, Family: f, Interface: u.Interface}
 	link, ok := obs.Link(u.Interface)
 	if !ok {
-		p.Problem = "interface does not exist"
+		p.Problem = missing
 		return p
 	}
 	p.Index = link.Index

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"ftr/internal/config"
+	"ftr/internal/health"
 	"ftr/internal/routing"
 )
 
@@ -39,7 +40,9 @@ type Kernel struct {
 	leases   map[string]netip.Addr
 	applied  []routing.Step
 	failures []error
-	watchers map[chan struct{}]bool
+	watchers map[*watcher]bool
+	evidence map[config.Family]map[string]health.Packets // nil: no tables
+	flows    map[flow]int
 }
 
 // New returns a kernel as it is after boot: its own rules, no links, nothing forwarded.
@@ -50,7 +53,8 @@ func New() *Kernel {
 			"net/ipv6/fib_multipath_hash_policy": "0",
 		},
 		leases:   map[string]netip.Addr{},
-		watchers: map[chan struct{}]bool{},
+		watchers: map[*watcher]bool{},
+		flows:    map[flow]int{},
 	}
 	for _, device := range []string{"all", "default"} {
 		k.addSysctls(device)
@@ -196,39 +200,6 @@ func (k *Kernel) Applied() []routing.Step {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.applied)
-}
-
-// Watch calls hint once at its start and after every event, until ctx ends, as kernel.Kernel does.
-// Events while hint runs are told by one more call.
-func (k *Kernel) Watch(ctx context.Context, hint func()) error {
-	events := make(chan struct{}, 1)
-	k.mu.Lock()
-	k.watchers[events] = true
-	k.mu.Unlock()
-	defer func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		delete(k.watchers, events)
-	}()
-	hint()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-events:
-			hint()
-		}
-	}
-}
-
-// notify tells those who watch; one that has not yet heard the last event needs no second one.
-func (k *Kernel) notify() {
-	for w := range k.watchers {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
-	}
 }
 
 func (k *Kernel) addSysctls(device string) {
