@@ -126,12 +126,12 @@ func daemonOf(t *testing.T, uplinks ...status.Uplink) (p *puppet, dir string, lo
 		os.RemoveAll(dir)
 		goleak.VerifyNone(t, ignore)
 	})
-	start(t, p, dir, log)
+	launch(t, p, dir, log)
 	return p, dir, log
 }
 
 // start runs control until the test ends, and returns when it can be asked, or has said why not.
-func start(t *testing.T, p *puppet, dir string, log *book) {
+func launch(t *testing.T, p *puppet, dir string, log *book) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -221,7 +221,7 @@ func TestNoSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, log := &puppet{reloads: make(chan struct{}, 1)}, &book{}
-	start(t, p, dir, log)
+	launch(t, p, dir, log)
 	if !strings.Contains(log.String(), "SIGHUP reloads") || !strings.Contains(log.String(), "something else has this name") {
 		t.Errorf("the log says: %s", log)
 	}

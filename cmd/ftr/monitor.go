@@ -21,6 +21,7 @@ import (
 	"ftr/internal/logging"
 	"ftr/internal/notify"
 	"ftr/internal/probe"
+	"ftr/internal/status"
 )
 
 func monitorCommand(f *flags) *cobra.Command {
@@ -32,7 +33,7 @@ func monitorCommand(f *flags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return monitor(cmd.Context(), cfg, f.debug, cmd.ErrOrStderr())
+		return monitor(cmd.Context(), f, cfg, cmd.ErrOrStderr())
 	})
 	c.Long = `monitor runs in the foreground until it is told to stop (Ctrl-C, SIGTERM). It sets up routes, rules and
 sysctls, probes all lines, takes out those that break, puts them back when they are well, and logs and mails every
@@ -44,7 +45,7 @@ It needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW.`
 }
 
 // monitor runs the daemon on this host until ctx ends.
-func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writer) (err error) {
+func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer) (err error) {
 	warnings, err := inspect(ctx, cfg)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	logger, closeLog := openLog(stderr, debug, cfg.Log)
+	logger, closeLog := openLog(stderr, f.debug, cfg.Log)
 	defer closeLog()
 
 	k, err := kernel.Open(kernel.Options{})
@@ -71,27 +72,43 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 	prober := probe.New()
 	defer prober.Close()
 
-	group, ctx := errgroup.WithContext(ctx)
-	// Mail outlives the daemon, so that its last message is stored.
-	mailing, stopMail := context.WithCancel(context.WithoutCancel(ctx))
-	opts := daemon.Options{
+	started := time.Now()
+	logger.Info("Fault Tolerant Router starts", "version", version, "uplinks", len(cfg.Uplinks))
+	remember := sysctlMemory(cfg.Paths.State, logger) // makes the state directory, too
+	modes, err := readModes(cfg.Paths.State)
+	if err != nil {
+		logger.Warn("uplinks that were taken out or forced by hand are judged by their health again", "error", err)
+	}
+	keeper, known := openKeeper(cfg.Paths.Runtime, logger)
+	mailer := notify.NewMailer(cfg.Email, filepath.Join(cfg.Paths.State, "mail"), logger)
+	s := &service{
+		flags: f, mailer: mailer, logger: logger, state: cfg.Paths.State, modes: modes,
+		configuration: status.Configuration{File: f.config, Loaded: started},
+	}
+	s.daemon = daemon.New(daemon.Options{
 		Config: cfg, Kernel: k, Prober: prober, Flows: k, Logger: logger,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Remember: sysctlMemory(cfg.Paths.State, logger),
-		Ready:    func() { tellSystemd(logger, sddaemon.SdNotifyReady) },
-	}
-	if cfg.Email.Enabled {
-		mailer := notify.NewMailer(cfg.Email, filepath.Join(cfg.Paths.State, "mail"), logger)
-		opts.Notify = func(at time.Time, subject, body string) {
+		Modes:    modes,
+		Known:    known,
+		Remember: remember,
+		Notify: func(at time.Time, subject, body string) {
 			mailer.Notify(notify.Message{Time: at, Subject: subject, Body: body})
-		}
-		opts.Restored = mailer.Kick
-		group.Go(func() error { return mailer.Run(mailing) })
-	}
-	logger.Info("Fault Tolerant Router starts", "version", version, "uplinks", len(cfg.Uplinks))
+		},
+		Restored: mailer.Kick,
+		Publish:  keeper.Offer,
+		Ready:    func() { tellSystemd(logger, sddaemon.SdNotifyReady) },
+	})
+
+	group, ctx := errgroup.WithContext(ctx)
+	// Mail and what is known of the uplinks outlive the daemon, so that its last words are stored.
+	after, end := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return mailer.Run(after) })
+	group.Go(func() error { return keeper.Run(after) })
+	group.Go(func() error { return control(ctx, s, cfg.Paths.Runtime, started, logger) })
+	group.Go(func() error { return watchdog(ctx, s.daemon, logger) })
 	group.Go(func() error {
-		defer stopMail()
-		return daemon.New(opts).Run(ctx)
+		defer end()
+		return s.daemon.Run(ctx)
 	})
 	err = group.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
@@ -100,6 +117,38 @@ func monitor(ctx context.Context, cfg *config.Config, debug bool, stderr io.Writ
 		return nil
 	}
 	return err
+}
+
+// openKeeper returns what keeps the health of the uplinks for the next run, and what the previous one
+// knew.
+func openKeeper(dir string, logger *slog.Logger) (*daemon.Keeper, []daemon.Known) {
+	keeper := daemon.NewKeeper(dir, logger)
+	known, err := keeper.Load(time.Now())
+	if err != nil {
+		logger.Warn("the uplinks are judged anew", "error", err)
+	}
+	return keeper, known
+}
+
+// watchdog tells the service manager that the loop lives, as often as it wants to hear it (WatchdogSec=
+// in systemd.service(5)).
+func watchdog(ctx context.Context, d *daemon.Daemon, logger *slog.Logger) error {
+	every, err := sddaemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return err
+	}
+	ticker := time.NewTicker(every / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if d.Ping(ctx) == nil {
+			tellSystemd(logger, sddaemon.SdNotifyWatchdog)
+		}
+	}
 }
 
 // sysctlMemory returns what keeps the old values of sysctls in the state directory, which it makes if

@@ -154,6 +154,9 @@ func (d *Daemon) SetMode(ctx context.Context, modes map[string]status.Mode) erro
 	return d.command(ctx, func(l *loop) { l.setModes(time.Now(), maps.Clone(modes)) })
 }
 
+// Ping returns nil when the loop has answered.
+func (d *Daemon) Ping(ctx context.Context) error { return d.command(ctx, func(*loop) {}) }
+
 // command lets the loop do something and waits until it is done.
 func (d *Daemon) command(ctx context.Context, do func(*loop)) error {
 	c := command{do: do, done: make(chan struct{})}

@@ -47,23 +47,22 @@ type kept struct {
 // Keeper writes what is known of the paths to the runtime directory, for the next run.
 type Keeper struct {
 	path   string
-	here   kernel.Place
 	logger *slog.Logger
 	latest atomic.Pointer[status.Snapshot]
 	wake   chan struct{}
 }
 
 // NewKeeper returns a keeper that writes nothing before Run.
-func NewKeeper(dir string, logger *slog.Logger) (*Keeper, error) {
-	here, err := kernel.Here()
-	if err != nil {
-		return nil, err
-	}
-	return &Keeper{path: filepath.Join(dir, keepName), here: here, logger: logger, wake: make(chan struct{}, 1)}, nil
+func NewKeeper(dir string, logger *slog.Logger) *Keeper {
+	return &Keeper{path: filepath.Join(dir, keepName), logger: logger, wake: make(chan struct{}, 1)}
 }
 
 // Load returns what the previous run knew, if it is of this boot and network namespace and not old.
 func (k *Keeper) Load(now time.Time) ([]Known, error) {
+	here, err := kernel.Here()
+	if err != nil {
+		return nil, err
+	}
 	data, err := os.ReadFile(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -75,7 +74,7 @@ func (k *Keeper) Load(now time.Time) ([]Known, error) {
 	if err := json.Unmarshal(data, &found); err != nil {
 		return nil, fmt.Errorf("read what is known of the uplinks: %s: %w", k.path, err)
 	}
-	if age := now.Sub(found.Saved); found.Place != k.here || age > fresh || age < -fresh {
+	if age := now.Sub(found.Saved); found.Place != here || age > fresh || age < -fresh {
 		return nil, nil
 	}
 	return found.Paths, nil
@@ -120,7 +119,11 @@ func (k *Keeper) write(now time.Time) error {
 	if s == nil {
 		return nil
 	}
-	content := kept{Place: k.here, Saved: now}
+	here, err := kernel.Here()
+	if err != nil {
+		return err
+	}
+	content := kept{Place: here, Saved: now}
 	for _, u := range s.Uplinks {
 		if u.Mode != status.Auto {
 			continue // the mode outlives the restart by itself

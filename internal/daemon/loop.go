@@ -54,6 +54,7 @@ type loop struct {
 	known    []Known                // from before the restart
 	voteless []config.Target        // that are silent through all lines
 	votesAt  time.Time              // when that is to be looked at next
+	waiting  []command              // done, but not published yet
 	watch    chan watched
 	answers  chan answer
 	probes   sync.WaitGroup
@@ -94,12 +95,23 @@ func (l *loop) run(ctx context.Context, in doors) error {
 			}
 		case c := <-in.commands:
 			c.do(l)
-			close(c.done)
+			l.waiting = append(l.waiting, c)
 		case <-timer.C:
 		}
 		l.turn(ctx, time.Now())
+		if l.lookAt.After(time.Now()) {
+			l.answer()
+		}
 		timer.Reset(time.Until(l.wake()))
 	}
+}
+
+// answer tells those who wanted something that it is done, and in the snapshot.
+func (l *loop) answer() {
+	for _, c := range l.waiting {
+		close(c.done)
+	}
+	l.waiting = nil
 }
 
 // wake is when something must be done next, if nothing happens before.
@@ -378,6 +390,9 @@ func (l *loop) publish(now time.Time) {
 		return
 	}
 	next := status.Take(now, l.Config, l.paths, l.reports(now), l.selections, l.warned, l.snapshot)
+	for i, u := range next.Uplinks {
+		next.Uplinks[i].Mode = l.modes[u.Interface]
+	}
 	for _, line := range status.Progress(l.snapshot, next) {
 		l.Logger.Debug(line)
 	}
