@@ -17,7 +17,8 @@ const maxProblems = 1000
 type walker struct {
 	file     string
 	source   *source
-	root     []key // the whole table, to find where a misplaced key belongs
+	root     []key             // the whole table, to find where a misplaced key belongs
+	homes    map[string]string // the same, by the names of the keys
 	problems []Problem
 	omitted  int
 }
@@ -140,7 +141,7 @@ func (w *walker) lookUp(name, value *yaml.Node, at, inner place, keys []key) (ke
 		w.report(inner.key, Problem{Path: at.path, Message: "a key is a list or a section; keys are single words"})
 	default:
 		// "password:hunter2" without a blank is one word.
-		if mentionsSecret(name.Value) && homeOf(name.Value, w.root, "") == "" {
+		if mentionsSecret(name.Value) && w.homeOf(name.Value) == "" {
 			w.source.hide(inner.key, inner.end)
 		}
 		w.unknown(name, at, keys)
@@ -154,14 +155,14 @@ func (w *walker) harmless(word string, keys []key) bool {
 	if mentionsSecret(word) || slices.ContainsFunc(keys, func(k key) bool { return k.secret }) {
 		return false
 	}
-	return closest(word, names(keys)) != "" || homeOf(word, w.root, "") != ""
+	return closest(word, names(keys)) != "" || w.homeOf(word) != ""
 }
 
 // unknown reports a key that does not exist here, with what was probably meant.
 func (w *walker) unknown(n *yaml.Node, at place, keys []key) {
 	// "weight:5" without a blank is one word; only what stands before the colon can be a key.
 	word, _, _ := strings.Cut(strings.TrimPrefix(n.Value, ":"), ":")
-	home := homeOf(word, w.root, "")
+	home := w.homeOf(word)
 	p := Problem{Path: join(at.path, show(n.Value)), Message: "is not a known key here"}
 	if home != "" {
 		p.Path = join(at.path, word)
@@ -176,24 +177,36 @@ func (w *walker) unknown(n *yaml.Node, at place, keys []key) {
 
 // homeOf returns the section that knows a key of that name, or "": the one nearest to the root, since
 // uplinks may override what stands there.
-func homeOf(word string, keys []key, path string) string {
+func (w *walker) homeOf(word string) string {
+	if w.homes == nil {
+		w.homes = homes(w.root)
+	}
+	return w.homes[word]
+}
+
+// homes returns the homes of all keys that are in a section.
+func homes(root []key) map[string]string {
 	type level struct {
 		keys []key
 		path string
 	}
-	for queue := []level{{keys, path}}; len(queue) > 0; queue = queue[1:] {
+	found := map[string]string{}
+	for queue := []level{{root, ""}}; len(queue) > 0; queue = queue[1:] {
 		for _, k := range queue[0].keys {
-			inner, _ := k.inner()
+			inner, isSection := k.inner()
+			if !isSection {
+				continue
+			}
 			at := join(queue[0].path, k.name)
-			if slices.ContainsFunc(inner, func(k key) bool { return k.name == word }) {
-				return at
+			for _, below := range inner {
+				if _, known := found[below.name]; !known {
+					found[below.name] = at
+				}
 			}
-			if inner != nil {
-				queue = append(queue, level{inner, at})
-			}
+			queue = append(queue, level{inner, at})
 		}
 	}
-	return ""
+	return found
 }
 
 // misshapen reports a value that is not of the kind that its key wants.
