@@ -73,6 +73,7 @@ func (l *line) sample() {
 	switch verdict {
 	case health.Alive:
 		l.alive++
+	case health.Quiet:
 	case health.Suspect:
 		l.suspects, l.reasons = append(l.suspects, l.now), append(l.reasons, reason)
 		l.after(2*l.rtt+20*ms, func() { l.traffic.Settled(l.now, !l.cut && !l.cutBack) })
