@@ -25,7 +25,7 @@ func cleanupCommand(f *flags) *cobra.Command {
 		}
 		return cleanup(cmd.Context(), cfg, cmd.OutOrStdout())
 	})
-	c.Long = `cleanup removes all routes and rules that carry our protocol number, and gives each sysctl that monitor
+	c.Long = `cleanup removes all routes and rules that carry our protocol number and the nft table that counts traffic, and gives each sysctl that monitor
 changed the value that it had before, unless somebody changed it since. It prints what it does. Afterwards main's
 own default route, if there is one, is used again. Stop monitor first. It works without a usable configuration too.`
 	return c
@@ -63,6 +63,9 @@ func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
 		if err := k.Apply(ctx, s); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s, err))
 		}
+	}
+	if err := k.RemoveEvidence(ctx); err != nil {
+		errs = append(errs, err)
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)

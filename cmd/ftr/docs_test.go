@@ -195,9 +195,10 @@ func checkUnit(t *testing.T, unit, command string) {
 	if err != nil {
 		return // what stands above must do
 	}
-	// systemd looks for the program of ExecStart.
+	// systemd looks for the program.
 	path := filepath.Join(t.TempDir(), "ftr.service")
-	text := strings.Replace(unit, command, "/bin/true monitor", 1)
+	program, _, _ := strings.Cut(command, " ")
+	text := strings.ReplaceAll(unit, program, "/bin/true")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,8 @@ type Kernel interface {
 	Observe(ctx context.Context, scope routing.Scope) (routing.Observation, error)
 	// Apply performs one step; "already there" and "already gone" are success.
 	Apply(ctx context.Context, step routing.Step) error
-	// Watch calls hint whenever something may have changed, until ctx ends.
-	Watch(ctx context.Context, hint func()) error
+	// Events calls hint whenever something may have changed, until ctx ends.
+	Events(ctx context.Context, hint func(routing.Hint)) error
 }
 
 // Prober asks one target through one uplink and returns the round-trip time. The error is the reason
@@ -67,7 +67,8 @@ type Daemon struct {
 	opts     Options
 	commands chan command
 	samples  chan sample
-	watch    chan watched // to the sampler; holds the latest
+	watch    chan watched  // to the sampler; holds the latest
+	ruleset  chan struct{} // to the sampler: its tables may be gone
 	snapshot atomic.Pointer[status.Snapshot]
 }
 
@@ -79,9 +80,33 @@ type command struct {
 
 // doors are where the loop hears of the world.
 type doors struct {
-	hints    <-chan struct{}
-	commands <-chan command
-	samples  <-chan sample
+	hints      chan struct{}     // something may have changed; holds one, whose look sees all
+	neighbours chan routing.Hint // a neighbour was lost
+	commands   <-chan command
+	samples    <-chan sample
+}
+
+// pass hands a hint to whom it concerns. It never waits: who has no room has enough to do, and looks
+// soon anyway.
+func (d *Daemon) pass(h routing.Hint, in doors) {
+	if h.Ruleset {
+		select {
+		case d.ruleset <- struct{}{}:
+		default:
+		}
+		return
+	}
+	if h.Neighbour.IsValid() {
+		select {
+		case in.neighbours <- h:
+		default:
+		}
+		return
+	}
+	select {
+	case in.hints <- struct{}{}:
+	default:
+	}
 }
 
 // New returns a daemon that does nothing before Run.
@@ -101,7 +126,7 @@ func New(opts Options) *Daemon {
 	if opts.Ready == nil {
 		opts.Ready = func() {}
 	}
-	d := &Daemon{opts: opts, commands: make(chan command), samples: make(chan sample), watch: make(chan watched, 1)}
+	d := &Daemon{opts: opts, commands: make(chan command), samples: make(chan sample), watch: make(chan watched, 1), ruleset: make(chan struct{}, 1)}
 	publish := opts.Publish
 	d.opts.Publish = func(s *status.Snapshot) {
 		d.snapshot.Store(s)
@@ -114,22 +139,15 @@ func New(opts Options) *Daemon {
 // ends. It leaves the kernel as it is then, so that traffic goes on.
 func (d *Daemon) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	hints := make(chan struct{}, 1)
+	in := doors{hints: make(chan struct{}, 1), neighbours: make(chan routing.Hint, 64), commands: d.commands, samples: d.samples}
 	group.Go(func() error {
-		err := d.opts.Kernel.Watch(ctx, func() {
-			select {
-			case hints <- struct{}{}:
-			default: // one is waiting already, and the look that it causes sees this change too
-			}
-		})
+		err := d.opts.Kernel.Events(ctx, func(h routing.Hint) { d.pass(h, in) })
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("watch the kernel: %w", err)
 		}
 		return nil
 	})
-	group.Go(func() error {
-		return newLoop(d.opts, d.watch).run(ctx, doors{hints: hints, commands: d.commands, samples: d.samples})
-	})
+	group.Go(func() error { return newLoop(d.opts, d.watch).run(ctx, in) })
 	if d.opts.Flows != nil {
 		group.Go(func() error { return (&sampler{Daemon: d}).run(ctx) })
 	}

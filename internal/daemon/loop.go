@@ -63,6 +63,7 @@ type loop struct {
 // answer is what a probe brought back.
 type answer struct {
 	monitor *health.Monitor // that asked; it may be another's turn by now
+	traffic *health.Traffic // of the same path
 	id      uint64
 	rtt     time.Duration
 	err     error
@@ -87,8 +88,10 @@ func (l *loop) run(ctx context.Context, in doors) error {
 			return ctx.Err()
 		case <-in.hints:
 			l.lookAt = earliest(l.lookAt, l.looked.Add(breath))
+		case h := <-in.neighbours:
+			l.lost(time.Now(), h)
 		case a := <-l.answers:
-			a.monitor.Answer(time.Now(), a.id, a.rtt, a.err)
+			a.take(time.Now())
 		case r := <-in.samples:
 			if !l.judge(r) {
 				continue
@@ -112,6 +115,15 @@ func (l *loop) answer() {
 		close(c.done)
 	}
 	l.waiting = nil
+}
+
+// lost takes the loss of a neighbour for a doubt of the paths that lead over it.
+func (l *loop) lost(now time.Time, h routing.Hint) {
+	for i, p := range l.paths {
+		if p.Index == h.Interface && p.Gateway == h.Neighbour {
+			l.monitors[i].Doubt(now, "gateway "+h.Neighbour.String()+" is not reached")
+		}
+	}
 }
 
 // wake is when something must be done next, if nothing happens before.

@@ -267,7 +267,7 @@ func TestUnreadableKernel(t *testing.T) {
 // deaf is a kernel that does not report changes.
 type deaf struct{ daemon.Kernel }
 
-func (deaf) Watch(context.Context, func()) error { return errors.New("permission denied") }
+func (deaf) Events(context.Context, func(routing.Hint)) error { return errors.New("permission denied") }
 
 func TestWatchFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,7 +29,7 @@ func (l *loop) poll(now time.Time) []request {
 // send starts the probes. Each ends by its own timeout at the latest, and is waited for by run.
 func (l *loop) send(ctx context.Context, requests []request) {
 	for _, r := range requests {
-		path, monitor := l.paths[r.path], l.monitors[r.path]
+		path, monitor, traffic := l.paths[r.path], l.monitors[r.path], l.traffics[r.path]
 		if r.Target.Method == config.Gateway {
 			r.Target.Address = path.Gateway
 		}
@@ -42,7 +42,7 @@ func (l *loop) send(ctx context.Context, requests []request) {
 			}
 			l.Logger.Debug(l.Config.Uplinks[path.Uplink].Name + ": " + outcome(r.Target, rtt, err))
 			select {
-			case l.answers <- answer{monitor: monitor, id: r.ID, rtt: rtt, err: err}:
+			case l.answers <- answer{monitor: monitor, traffic: traffic, id: r.ID, rtt: rtt, err: err}:
 			case <-ctx.Done():
 			}
 		})
@@ -57,13 +57,21 @@ func outcome(target config.Target, rtt time.Duration, err error) string {
 	return fmt.Sprintf("%s answers in %.1f ms", target, float64(rtt)/float64(time.Millisecond))
 }
 
+// take gives the answer to the monitor that asked.
+func (a answer) take(now time.Time) {
+	a.monitor.Answer(now, a.id, a.rtt, a.err)
+	if a.err == nil {
+		a.traffic.Proven(now)
+	}
+}
+
 // drain gives all answers that are waiting to the monitors that asked, so that one turn serves them
 // all and none of them is taken for silence.
 func (l *loop) drain(now time.Time) {
 	for {
 		select {
 		case a := <-l.answers:
-			a.monitor.Answer(now, a.id, a.rtt, a.err)
+			a.take(now)
 		default:
 			return
 		}

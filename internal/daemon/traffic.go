@@ -18,6 +18,8 @@ const (
 	// calmSample is the same while nothing was sent for calmAfter.
 	calmSample = 100 * time.Millisecond
 	calmAfter  = 2 * time.Second
+	// costs bounds what reading takes of the processor, where there are many lines: one part in so many.
+	costs = 100
 	// againAfter is the pause after the counters could not be set up.
 	againAfter = 30 * time.Second
 )
@@ -64,6 +66,7 @@ func (s *sampler) run(ctx context.Context) error {
 			return ctx.Err()
 		case s.set = <-s.watch:
 			s.ready = false
+		case <-s.ruleset: // perhaps the tables are gone
 		case <-timer.C:
 		}
 		pause, reading := s.read(ctx)
@@ -89,6 +92,7 @@ func (s *sampler) read(ctx context.Context) (time.Duration, *sample) {
 		}
 		s.ready, s.told = true, false
 	}
+	began := time.Now()
 	packets, err := s.opts.Flows.Counters(ctx, s.set.families)
 	if errors.Is(err, kernel.ErrNoEvidence) {
 		s.opts.Logger.Info("the table that counts traffic was removed or changed by another program: making it again")
@@ -99,7 +103,7 @@ func (s *sampler) read(ctx context.Context) (time.Duration, *sample) {
 		return s.without(ctx, err), nil
 	}
 	now := time.Now()
-	return s.pace(now, packets), &sample{at: now, packets: packets}
+	return max(s.pace(now, packets), costs*now.Sub(began)), &sample{at: now, packets: packets}
 }
 
 // without says once that there is no evidence from traffic, and returns the pause until the next try.
@@ -135,11 +139,15 @@ func (l *loop) judge(r sample) bool {
 		m, t := l.monitors[i], l.traffics[i]
 		report := m.Report(r.at)
 		packets, counted := r.packets[p.Family][p.Interface]
-		if !counted || report.State != health.Up {
+		if report.State != health.Up {
+			t.Settled(r.at, false)
 			continue
 		}
 		if !report.Doubt {
 			t.Settled(r.at, true)
+		}
+		if !counted {
+			continue
 		}
 		switch evidence, reason := t.Sample(r.at, report.RTT, packets); evidence {
 		case health.Alive:
