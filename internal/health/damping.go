@@ -27,10 +27,14 @@ type recovery struct {
 	free   bool      // a person put it back into service: its coming back is not damped
 }
 
-// interval is the time from one calm probe to the next on the way up.
+// interval is the time from one calm probe to the next on the way up. Where quality alone is lacking, it
+// is short at first, so that its return is noticed soon.
 func (r recovery) interval(now time.Time) time.Duration {
-	if now.Sub(r.began) < probation {
+	switch {
+	case now.Sub(r.began) < probation:
 		return probationInterval
+	case r.waited:
+		return min(max(waryInterval, now.Sub(r.until)/60), patientInterval)
 	}
 	return downInterval
 }

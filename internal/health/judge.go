@@ -60,7 +60,7 @@ func (m *Monitor) reset() {
 // ask sends the next calm probe.
 func (m *Monitor) ask(now time.Time) []Request {
 	m.calm, m.asked = now.Add(m.calmInterval(now)), now
-	for range m.params.Targets {
+	for range 2 * len(m.params.Targets) { // so many hold each of them at least once
 		if t := m.rotation.take(); m.voters.calm(t) {
 			return []Request{m.send(now, t, nil, false)}
 		}

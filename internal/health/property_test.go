@@ -42,10 +42,11 @@ func spread(t *rapid.T, list []config.Target, limit time.Duration) func(config.T
 	}
 }
 
-// bound is the longest that a total outage may go unnoticed: the next calm probe, its wait, and a
-// as many rounds as Fall says, whose attempts take twice the time-out at most. All waits are the ceiling's at worst.
+// bound is the longest that a total outage may go unnoticed: the next calm probe, its wait, as many
+// rounds as Fall says, and one in which some still answered. Attempts take twice the time-out. All waits
+// are the ceiling's at worst.
 func bound(p health.Params) time.Duration {
-	return p.Interval + p.Timeout + time.Duration(p.Damping.Fall)*max(2*p.Timeout, 200*ms)
+	return p.Interval + p.Timeout + time.Duration(p.Damping.Fall+1)*(max(2*p.Timeout, 200*ms)+200*ms)
 }
 
 func TestTotalOutageIsAlwaysDown(t *testing.T) {
