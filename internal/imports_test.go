@@ -80,7 +80,7 @@ func kinds(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := regexp.MustCompile("(?m)^\\| `((?:internal|cmd)/[a-z0-9]+)` \\|.*\\| ([^|]+) \\|$")
+	row := regexp.MustCompile("(?m)^\\| `((?:internal|cmd)/[a-z0-9-]+)` \\|.*\\| ([^|]+) \\|$")
 	table := map[string]string{}
 	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
 		table[m[1]] = m[2]

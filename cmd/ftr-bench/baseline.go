@@ -37,9 +37,9 @@ func seconds(v [2]float64) string {
 	case v[0] < 0:
 		return "for ever"
 	case v[0] == v[1]:
-		return number(v[0]) + " s"
+		return fmt.Sprintf("%g s", v[0])
 	default:
-		return number(v[0]) + "–" + number(v[1]) + " s"
+		return fmt.Sprintf("%g–%g s", v[0], v[1])
 	}
 }
 

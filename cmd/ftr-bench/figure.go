@@ -121,7 +121,7 @@ func quantile(sorted []float64, q float64) float64 {
 	}
 	at := q * float64(len(sorted)-1)
 	low := int(at)
-	if at == float64(low) {
+	if at == float64(low) || sorted[low] == sorted[low+1] { // infinite ones have no difference
 		return sorted[low]
 	}
 	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])

@@ -11,12 +11,13 @@ import (
 
 // Flaps.
 const (
-	flapLines = 8
+	flapLines = 16               // enough that one is always there while the others are on their way back
 	flapLimit = 10 * time.Second // until the routes follow
 	warmFlaps = 50               // before the first look at what the program holds
 )
 
-// flapPhase breaks and repairs lines at random, most of the time several at once.
+// flapPhase breaks and repairs lines at random. One breaks while several others are still on their way
+// back.
 func flapPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	d, err := b.newBed(ctx, flapLines, "", withoutHold)
 	if err != nil {
@@ -27,7 +28,10 @@ func flapPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 		return nil, err
 	}
 	flaps := 50 * b.runs // 1,000 by default
-	fresh := d.stacks()
+	fresh, err := d.stacks(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if b.own() {
 		if err := d.fresh(ctx); err != nil {
 			return nil, err
@@ -50,10 +54,13 @@ func flapPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 		Note: fmt.Sprintf("from %s MB", number(f.warm.rss)),
 	}
 	figures := []*Figure{stuck, f.out, files, memory}
-	if b.own() {
-		figures = append(figures, &Figure{What: "… more goroutines than before", Goal: worst(4), Samples: []float64{float64(d.stacks() - fresh)}, Note: fmt.Sprintf("before: %d", fresh)})
+	if !b.own() {
+		return figures, nil
 	}
-	return figures, nil
+	now, err := d.stacks(ctx)
+	return append(figures, &Figure{
+		What: "… more goroutines than before", Goal: worst(4), Samples: []float64{float64(now - fresh)}, Note: fmt.Sprintf("before: %d", fresh),
+	}), err
 }
 
 // flapping is what flaps did.
@@ -72,10 +79,8 @@ func (f *flapping) run(ctx context.Context, flaps int) (err error) {
 				return err
 			}
 		}
-		i := rand.IntN(flapLines)
-		// The one that broke last may be on its way back; at least one other line must be there.
-		in := f.watch.expect(func(s *state) bool { return s.uses(i) && s.best(s.table).count() > 1 })
-		if err := f.follows(ctx, in, nil, time.Time{}); err != nil {
+		i, err := f.choose(ctx)
+		if err != nil {
 			return err
 		}
 		out := f.watch.expect(func(s *state) bool { return !s.uses(i) })
@@ -94,6 +99,29 @@ func (f *flapping) run(ctx context.Context, flaps int) (err error) {
 	return f.follows(ctx, all, nil, time.Time{})
 }
 
+// choose returns a line that is in use, at random. At least one other stays.
+func (f *flapping) choose(ctx context.Context) (int, error) {
+	enough := f.watch.expect(func(s *state) bool { return s.best(s.table).count() > 1 })
+	if err := f.follows(ctx, enough, nil, time.Time{}); err != nil {
+		return 0, err
+	}
+	var used []int
+	err := f.watch.look(func(s *state) {
+		for i := range flapLines {
+			if s.uses(i) {
+				used = append(used, i)
+			}
+		}
+	})
+	if err == nil && len(used) < 2 {
+		err = fmt.Errorf("only %d lines are in use after %s; the program said:\n%s", len(used), flapLimit, f.program.tail.last(15))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return used[rand.IntN(len(used))], nil
+}
+
 // follows waits for the routes, and counts if they do not come.
 func (f *flapping) follows(ctx context.Context, e *expectation, figure *Figure, since time.Time) error {
 	at, ok, err := e.wait(ctx, flapLimit)
@@ -109,10 +137,14 @@ func (f *flapping) follows(ctx context.Context, e *expectation, figure *Figure, 
 	return f.program.ended()
 }
 
-// stacks makes our program end with the stacks of its goroutines (SIGQUIT) and counts them.
-func (d *bed) stacks() int {
+// stacks makes our program end with the stacks of its goroutines (SIGQUIT) and counts them, after what
+// it looks at closely has had time to calm down.
+func (d *bed) stacks(ctx context.Context) (int, error) {
 	if !d.bench.own() {
-		return 0
+		return 0, nil
+	}
+	if err := pause(ctx, 2*settle); err != nil {
+		return 0, err
 	}
 	_ = d.program.cmd.Process.Signal(syscall.SIGQUIT)
 	select {
@@ -120,5 +152,5 @@ func (d *bed) stacks() int {
 	case <-time.After(5 * time.Second):
 	}
 	d.program.kill()
-	return strings.Count(d.program.tail.all(), "\ngoroutine ")
+	return strings.Count(d.program.tail.all(), "\ngoroutine "), nil
 }

@@ -19,14 +19,13 @@ type counters struct{ bytes, packets float64 }
 
 // The sizes of Ethernet (IEEE 802.3), in bytes.
 const (
-	frameHeader   = 14
 	leastFrame    = 64 // with its check sequence of 4
 	checkSequence = 4
 )
 
 // footprintPhase measures two idle routers side by side: default and metered lines.
 func footprintPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
-	span := 90 * time.Second
+	span := 2 * time.Minute
 	if b.quick {
 		span = 20 * time.Second
 	}
@@ -50,7 +49,7 @@ func footprintPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 			return nil, err
 		}
 	}
-	if err := pause(ctx, 5*settle); err != nil { // the first look at everything is over
+	if err := pause(ctx, 2*settle); err != nil { // the first look at everything is over
 		return nil, err
 	}
 	costs, err := costsOf(ctx, beds, span)
@@ -65,6 +64,7 @@ type cost struct {
 	share   float64 // of a core, percent
 	process process // at the end
 	lines   []counters
+	ip      float64 // bytes of IP packets over all interfaces, both ways
 }
 
 // costsOf measures all beds over the same span.
@@ -76,7 +76,7 @@ func costsOf(ctx context.Context, beds []*bed, span time.Duration) ([]cost, erro
 			if list[k].process, err = statusOf(d.program); err != nil {
 				return nil, err
 			}
-			if list[k].lines, err = d.counters(); err != nil {
+			if list[k].lines, list[k].ip, err = d.counters(); err != nil {
 				return nil, err
 			}
 		}
@@ -95,6 +95,7 @@ func costsOf(ctx context.Context, beds []*bed, span time.Duration) ([]cost, erro
 	}
 	for k := range after {
 		after[k].share = 100 * float64(after[k].process.cpu-before[k].process.cpu) / float64(span)
+		after[k].ip -= before[k].ip
 		for i := range after[k].lines {
 			after[k].lines[i].bytes -= before[k].lines[i].bytes
 			after[k].lines[i].packets -= before[k].lines[i].packets
@@ -103,22 +104,44 @@ func costsOf(ctx context.Context, beds []*bed, span time.Duration) ([]cost, erro
 	return after, nil
 }
 
-// counters reads the router's interfaces.
-func (d *bed) counters() ([]counters, error) {
-	var text []byte
-	err := d.Router.Do(func() (err error) {
-		text, err = os.ReadFile("/proc/thread-self/net/dev")
+// counters reads those of the router's lines, and of its IP layer (where nothing else runs).
+func (d *bed) counters() (list []counters, ip float64, err error) {
+	var text, netstat []byte
+	err = d.Router.Do(func() (err error) {
+		if text, err = os.ReadFile("/proc/thread-self/net/dev"); err == nil {
+			netstat, err = os.ReadFile("/proc/thread-self/net/netstat")
+		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the counters of the lines: %w", err)
+		return nil, 0, fmt.Errorf("read the counters of the router: %w", err)
 	}
 	byName := parseCounters(string(text))
-	list := make([]counters, len(d.Plan.Lines))
+	list = make([]counters, len(d.Plan.Lines))
 	for i, line := range d.Plan.Lines {
 		list[i] = byName[line.Interface]
 	}
-	return list, nil
+	return list, octets(string(netstat)), nil
+}
+
+// octets reads InOctets and OutOctets of /proc/net/netstat: pairs of lines, names and values.
+func octets(text string) (sum float64) {
+	var names []string
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(names) != len(fields) || names[0] != fields[0] {
+			names = fields
+			continue
+		}
+		for i, name := range names {
+			if names[0] == "IpExt:" && (name == "InOctets" || name == "OutOctets") {
+				v, _ := strconv.ParseFloat(fields[i], 64)
+				sum += v
+			}
+		}
+		names = nil
+	}
+	return sum
 }
 
 // parseCounters reads /proc/net/dev: bytes and packets of both ways.
@@ -156,9 +179,9 @@ func footprintFigures(costs []cost, span time.Duration) []*Figure {
 	if len(costs) < 2 {
 		return figures
 	}
-	ip := &Figure{What: "probe traffic of an idle metered line in 30 days, IP packets", Unit: "MB", Goal: worst(60), Note: "from the interface counters, without Ethernet headers, " + seen}
-	for _, c := range costs[1].lines {
-		ip.Samples = append(ip.Samples, (c.bytes-frameHeader*c.packets)*monthly)
+	ip := &Figure{
+		What: "probe traffic of an idle metered line in 30 days, IP packets", Unit: "MB", Goal: worst(60), Note: "from the counters of the IP layer, " + seen,
+		Samples: []float64{costs[1].ip / float64(len(costs[1].lines)) * monthly},
 	}
 	return append(figures, ip, &Figure{What: "idle, 3 metered uplinks: share of a core", Unit: "%", Samples: []float64{costs[1].share}})
 }

@@ -83,15 +83,15 @@ type settings struct {
 func (s settings) own() bool { return s.command == "" }
 
 // quickRuns is how often a quick run measures.
-const quickRuns = 3
+const quickRuns = 2
 
 func parse(args []string, errs io.Writer) (settings, error) {
 	var s settings
 	f := flag.NewFlagSet("ftr-bench", flag.ContinueOnError)
 	f.SetOutput(errs)
 	f.StringVar(&s.program, "program", "bin/ftr", "our own program, `file`")
-	f.StringVar(&s.command, "command", "", "measure another program: a shell `command` that stays in the foreground; {config} becomes\n"+
-		"the path of a configuration in our form, {dir} a directory for what it likes to write")
+	f.StringVar(&s.command, "command", "", "measure another program: a simple `command` of sh(1) that stays in the foreground; {config}\n"+
+		"becomes the path of a configuration in our form, {dir} a directory for what it likes to write")
 	f.StringVar(&s.prepare, "prepare", "", "`script` for sh(1) that makes the router fit for --command; see the variables BENCH_* in its environment")
 	f.StringVar(&s.name, "name", "", "what the report calls the program (default: its file name)")
 	f.IntVar(&s.runs, "runs", 20, "`number` of runs of each measurement")
@@ -146,6 +146,9 @@ func (s *settings) check() error {
 			return fmt.Errorf("%w (\"make bench\" builds it)", err)
 		}
 		*path = absolute
+	}
+	if s.list {
+		return nil
 	}
 	return lab.CheckTools(nil)
 }

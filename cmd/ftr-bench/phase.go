@@ -22,7 +22,7 @@ func phases() []phase {
 		{"kill", "kill -9 and restart under load", false, killPhase},
 		{"heal", "rules, routes, tables and sysctls changed by hand", false, healPhase},
 		{"loss", "packets lost at random, dead targets", false, lossPhase},
-		{"flaps", "random flaps of 8 lines", false, flapPhase},
+		{"flaps", "random flaps of 16 lines", false, flapPhase},
 		{"uplinks250", "250 uplinks", true, manyPhase},
 		{"footprint", "what it costs while nothing happens", false, footprintPhase},
 	})

@@ -73,8 +73,7 @@ func (r *result) verdict() string {
 	return text
 }
 
-// write writes the files that were asked for. A report of a few phases would replace that of all, so it
-// is only printed.
+// write writes the files that were asked for.
 func (r *result) write(s settings) error {
 	var errs []error
 	if s.json != "" {
