@@ -35,7 +35,7 @@ func TestLife(t *testing.T) {
 		since := time.Now()
 		b.must(b.Router.Batch(commands...))
 		b.wait("what "+commands[0]+" did is undone", time.Second, func() bool { return state() == want })
-		b.says("were changed by others, putting back", since, time.Second)
+		b.says("put back what another program removed or changed", since, time.Second)
 	}
 	// Without one of these, packets still find their way by the others.
 	undone("rule del priority 20001")
