@@ -105,10 +105,12 @@ func (f failing) once(ctx context.Context, d *bed, i int) (t trial, err error) {
 	if t.broken, err = f.fault.set(d.Lab, i, true); err != nil {
 		return t, err
 	}
+	d.bench.say(t.broken, "line %d breaks (%s)", i+1, f.fault.name)
 	at, ok, err := out.wait(ctx, f.limit)
 	if err != nil {
 		return t, err
 	}
+	d.bench.say(at, "the route has changed")
 	t.changed, t.hasChanged = at.Sub(t.broken), ok
 	if flow != nil {
 		r, ok, err := flow.resumed(ctx, t.broken, f.limit)
@@ -124,6 +126,7 @@ func (f failing) once(ctx context.Context, d *bed, i int) (t trial, err error) {
 	if t.restored, err = f.fault.set(d.Lab, i, false); err != nil {
 		return t, err
 	}
+	d.bench.say(t.restored, "line %d is well again", i+1)
 	at, t.cameB, err = in.wait(ctx, backLimit)
 	t.back = at.Sub(t.restored)
 	return t, errJoin(err, d.program.ended)

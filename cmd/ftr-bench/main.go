@@ -77,6 +77,7 @@ type settings struct {
 	markdown string
 	chart    string
 	json     string
+	log      string
 }
 
 // own tells whether our own program is measured, so that configuration and firewall rules are ours.
@@ -101,6 +102,7 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	f.StringVar(&s.markdown, "markdown", "", "write the section \"Failover\" of this `file`; the rest of it stays")
 	f.StringVar(&s.chart, "chart", "", "write a chart as an SVG `file`")
 	f.StringVar(&s.json, "json", "", "write everything that was measured as a JSON `file`")
+	f.StringVar(&s.log, "log", "", "append all that the program says (our own: with --debug) and when lines broke to a `file`")
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 )
@@ -32,11 +33,27 @@ func phases() []phase {
 type bench struct {
 	settings
 	out io.Writer
+	log io.Writer // of what the program says; nil: nobody wants it
+}
+
+// say notes an event of the bench among what the program says.
+func (b *bench) say(at time.Time, format string, args ...any) {
+	if b.log != nil {
+		fmt.Fprintf(b.log, "%s BENCH %s\n", at.Format("2006-01-02 15:04:05.000000"), fmt.Sprintf(format, args...))
+	}
 }
 
 // measure runs the phases that were asked for.
 func measure(ctx context.Context, s settings, out io.Writer) (*result, error) {
 	b := &bench{settings: s, out: out}
+	if s.log != "" {
+		file, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("open the log: %w", err)
+		}
+		defer file.Close()
+		b.log = file
+	}
 	r := &result{Program: s.name, Command: s.command, Start: time.Now(), Runs: s.runs, Quick: s.quick, Machine: machine()}
 	for _, p := range phases() {
 		if len(s.only) > 0 && !slices.Contains(s.only, p.name) {
@@ -60,6 +77,7 @@ func measure(ctx context.Context, s settings, out io.Writer) (*result, error) {
 // phase runs one phase beside the probe of the machine's noise.
 func (b *bench) phase(ctx context.Context, p phase, r *result) {
 	start := time.Now()
+	b.say(start, "phase %s", p.name)
 	noise := startNoise()
 	figures, err := p.run(ctx, b)
 	n := noise.end()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +28,7 @@ type program struct {
 
 // tail keeps the end of what a program says.
 type tail struct {
+	log  io.Writer // gets everything; nil: none
 	mu   sync.Mutex
 	text []byte
 }
@@ -38,6 +40,9 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
+	if t.log != nil {
+		_, _ = t.log.Write(p) // nobody waits for it
+	}
 	if over := len(t.text) - mostTail; over > 0 {
 		t.text = append([]byte(nil), t.text[over:]...)
 	}
@@ -62,14 +67,18 @@ func (t *tail) all() string {
 // command returns the program under test, as the shell is to run it.
 func (b *bench) command(l *lab.Lab) string {
 	if b.own() {
-		return fmt.Sprintf("'%s' --config='%s' monitor", b.program, l.ConfigPath())
+		debug := ""
+		if b.log != nil {
+			debug = " --debug"
+		}
+		return fmt.Sprintf("'%s' --config='%s'%s monitor", b.program, l.ConfigPath(), debug)
 	}
 	return strings.NewReplacer("{config}", l.ConfigPath(), "{dir}", l.Dir).Replace(b.settings.command)
 }
 
 // launch starts the program on the router.
 func (b *bench) launch(l *lab.Lab) (*program, error) {
-	p := &program{done: make(chan struct{}), ready: make(chan struct{}), tail: &tail{}}
+	p := &program{done: make(chan struct{}), ready: make(chan struct{}), tail: &tail{log: b.log}}
 	path := filepath.Join(l.Dir, "notify")
 	_ = os.Remove(path)
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

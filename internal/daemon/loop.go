@@ -239,11 +239,23 @@ func (l *loop) announce() {
 }
 
 // vote takes the vote from targets that are silent through all lines, and gives it back when they answer.
+// Where some targets are silent and others not, the other lines are asked too, so that it is known soon
+// whose fault it is.
 func (l *loop) vote(now time.Time) {
-	if now.Before(l.votesAt) {
+	partly := false
+	for _, m := range l.monitors {
+		r := m.Report(now)
+		partly = partly || r.Partly && r.State == health.Up
+	}
+	if !partly && now.Before(l.votesAt) {
 		return
 	}
 	l.votesAt = now.Add(voteEvery)
+	for _, m := range l.monitors {
+		if partly && !m.Report(now).Partly {
+			m.Doubt(now, "targets are silent through another line")
+		}
+	}
 	lost := health.Silent(l.monitors)
 	for _, m := range l.monitors {
 		m.SetVoters(now, lost)

@@ -18,7 +18,7 @@ func (u Uplink) event(now time.Time, previous *Snapshot) Event {
 		return Event{}
 	}
 	was, is := before.values(), u.values()
-	labels := [...]string{AddressChanged: "ip ", GatewayChanged: "gateway ", HealthChanged: "", RoutingChanged: ""}
+	labels := [...]string{AddressChanged: "ip ", GatewayChanged: "gateway ", HealthChanged: "", RoutingChanged: "", FlappingChanged: ""}
 	var parts []string
 	for kind := range is {
 		if was[kind] != is[kind] {

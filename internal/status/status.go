@@ -106,6 +106,7 @@ const (
 	GatewayChanged
 	HealthChanged
 	RoutingChanged
+	FlappingChanged
 )
 
 // Change is one difference between two snapshots.
@@ -117,7 +118,12 @@ type Change struct {
 	Reason   string // of a change of health
 }
 
-// Changes returns what is different in next. Uplinks that only one of the two has are no change.
+// sameStory tells whether changes of a kind belong to the flapping of a line, which is told at its
+// beginning and at its end.
+func sameStory(k Kind) bool { return k == HealthChanged || k == RoutingChanged }
+
+// Changes returns what is different in next, and worth telling. Uplinks that only one of the two has are
+// no change, nor is what a flapping line does while it flaps.
 func Changes(previous, next *Snapshot) []Change {
 	var changes []Change
 	for _, u := range next.Uplinks {
@@ -127,7 +133,7 @@ func Changes(previous, next *Snapshot) []Change {
 		}
 		was, is := before.values(), u.values()
 		for kind := range was {
-			if was[kind] == is[kind] {
+			if was[kind] == is[kind] || before.Health.Flapping && u.Health.Flapping && sameStory(Kind(kind)) {
 				continue
 			}
 			c := Change{Uplink: u.Name, Family: u.Family, Kind: Kind(kind), Old: was[kind], New: is[kind]}
@@ -141,12 +147,15 @@ func Changes(previous, next *Snapshot) []Change {
 }
 
 // values are what people are told of an uplink, by Kind.
-func (u Uplink) values() [4]string {
-	role := "standby"
+func (u Uplink) values() [5]string {
+	role, temper := "standby", "steady"
 	if u.Routing {
 		role = "routing"
 	}
-	return [4]string{word(u.Address), word(u.Gateway), u.Verdict.String(), role}
+	if u.Health.Flapping {
+		temper = "flapping"
+	}
+	return [...]string{word(u.Address), word(u.Gateway), u.Verdict.String(), role, temper}
 }
 
 func word(a netip.Addr) string {
@@ -168,7 +177,7 @@ func Message(previous, next *Snapshot) string {
 		if !ok {
 			before = u
 		}
-		fmt.Fprintf(&b, "Uplink %s (%s): %s\n", u.Name, u.Interface, u.sentence(before))
+		fmt.Fprintf(&b, "Uplink %s (%s): %s\n", u.Name, u.Interface, u.sentence(next.Time, before))
 	}
 	for range next.Kept {
 		b.WriteString("No uplink is well: the last default route stays until one is.\n")
@@ -176,7 +185,7 @@ func Message(previous, next *Snapshot) string {
 	return b.String()
 }
 
-func (u Uplink) sentence(before Uplink) string {
+func (u Uplink) sentence(now time.Time, before Uplink) string {
 	was, is := before.values(), u.values()
 	parts := make([]string, len(is))
 	for kind, value := range is {
@@ -186,6 +195,12 @@ func (u Uplink) sentence(before Uplink) string {
 		parts[kind] = value
 	}
 	s := fmt.Sprintf("ip %s, gateway %s, %s, %s", parts[AddressChanged], parts[GatewayChanged], parts[HealthChanged], parts[RoutingChanged])
+	if story := u.Health.Story(now); story != "" {
+		return s + " (" + story + ")"
+	}
+	if was[FlappingChanged] != is[FlappingChanged] {
+		return s + " (it flaps no longer)"
+	}
 	if reason := u.Health.Reason; reason != "" && (u.Verdict == health.Down || was[HealthChanged] != is[HealthChanged]) {
 		s += " (" + reason + ")"
 	}
