@@ -121,6 +121,9 @@ func (d *bed) loses(ctx context.Context, runs int) (*Figure, error) {
 		if err := d.Restore(i); err != nil {
 			return nil, err
 		}
+		if k+1 == runs {
+			break // nobody waits for its return
+		}
 		if err := d.inUse(ctx, backLimit); err != nil {
 			return nil, err
 		}
