@@ -36,7 +36,7 @@ func TestOnePhase(t *testing.T) {
 		t.Fatalf("exit status %d:\n%s%s", code, &out, &errs)
 	}
 	for name, want := range map[string]string{
-		"bench.json": `"phase": "udp-carrier"`, "bench.md": "| UDP flow, carrier lost → replies resume | median ≤ 60 ms |", "bench.svg": "replies resume",
+		"bench.json": `"phase": "udp-carrier"`, "bench.md": "| udp-carrier | UDP flow, carrier lost → replies resume | median ≤ 60 ms |", "bench.svg": "replies resume",
 	} {
 		text, err := os.ReadFile(file(name))
 		if err != nil || !strings.Contains(string(text), want) {

@@ -18,6 +18,7 @@ func manyPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	start := &Figure{What: "250 uplinks: start → first full apply", Unit: "s", Goal: worst(3)}
 	over := &Figure{What: "250 uplinks: carrier of one lost → route changed", Unit: "ms", Goal: worst(100), Note: "the verdict is part of it"}
 	memory := &Figure{What: "250 uplinks: resident memory", Unit: "MB", Goal: worst(60)}
+	t := &trials{}
 	starts := max(1, min(b.runs/2, 5))
 	for k := range starts {
 		if err := d.firstApply(ctx, start); err != nil {
@@ -27,7 +28,7 @@ func manyPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 			return nil, err
 		}
 		for i := k; i < b.runs; i += starts {
-			if err := d.failover(ctx, i, over); err != nil {
+			if err := d.failover(ctx, i, over, t); err != nil {
 				return nil, err
 			}
 		}
@@ -37,21 +38,25 @@ func manyPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 		}
 		memory.Samples = append(memory.Samples, s.rss)
 	}
-	return []*Figure{start, over, memory}, nil
+	if err := d.watch.look(func(s *state) { t.moves = s.moves }); err != nil {
+		return nil, err
+	}
+	return []*Figure{start, over, memory, t.spared()}, nil
 }
 
 // firstApply starts the program on a router without any state and measures until all lines' routes and
 // rules are there.
 func (d *bed) firstApply(ctx context.Context, f *Figure) error {
 	d.kill()
+	// What leaves now is no verdict.
+	if err := d.watch.look(func(s *state) { s.table = 0 }); err != nil {
+		return err
+	}
 	if err := d.bench.cleanup(d.Lab); err != nil {
 		return err
 	}
 	empty := d.watch.expect(func(s *state) bool { return len(s.defaults) == 0 })
 	if _, _, err := empty.wait(ctx, startLimit); err != nil {
-		return err
-	}
-	if err := d.watch.look(func(s *state) { s.table = 0 }); err != nil {
 		return err
 	}
 	// Every line has a table of its own, a rule for its address and one for its mark.
@@ -75,7 +80,7 @@ func (d *bed) firstApply(ctx context.Context, f *Figure) error {
 }
 
 // failover takes the carrier of line i and gives it back.
-func (d *bed) failover(ctx context.Context, i int, f *Figure) error {
+func (d *bed) failover(ctx context.Context, i int, f *Figure, t *trials) error {
 	out := d.watch.expect(func(s *state) bool { return !s.uses(i) })
 	wire := carrier()
 	begin, err := wire.set(d.Lab, i, true)
@@ -87,10 +92,12 @@ func (d *bed) failover(ctx context.Context, i int, f *Figure) error {
 		return err
 	}
 	f.took(at.Sub(begin), ok, flapLimit)
-	if _, err := wire.set(d.Lab, i, false); err != nil {
+	restored, err := wire.set(d.Lab, i, false)
+	if err != nil {
 		return err
 	}
-	in := d.watch.expect(func(s *state) bool { return s.usesAll() })
+	t.list = append(t.list, trial{line: i, broken: begin, restored: restored})
+	in := d.watch.expect(func(s *state) bool { return s.uses(i) })
 	_, _, err = in.wait(ctx, backLimit)
 	return err
 }

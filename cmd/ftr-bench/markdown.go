@@ -68,7 +68,7 @@ Simulated time (10 % loss over 30 minutes, 10,000 flaps) is measured by the test
 // table is the table of all figures.
 func (r *result) table() string {
 	var b strings.Builder
-	b.WriteString("| figure | goal | median | worst | min / 25 % / median / 75 % / max | runs | verdict |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| phase | figure | goal | median | worst | min / 25 % / median / 75 % / max | runs | verdict |\n|---|---|---|---|---|---|---|---|\n")
 	for _, f := range r.Figures {
 		s := f.spread()
 		goal := f.Goal.String()
@@ -85,7 +85,7 @@ func (r *result) table() string {
 		if s.n > 1 {
 			spread = strings.Join([]string{number(s.min), number(s.p25), number(s.median), number(s.p75), number(s.max)}, " / ")
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %d | %s |\n", cell(f.What), goal, value(s.median, f.Unit), value(s.max, f.Unit), spread, s.n, verdict)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %d | %s |\n", f.Phase, cell(f.What), goal, value(s.median, f.Unit), value(s.max, f.Unit), spread, s.n, verdict)
 	}
 	return b.String() + "\n"
 }
@@ -119,7 +119,7 @@ func (r *result) remarks() string {
 			text = note(fmt.Sprintf("%d times not within %s", f.Never, f.Limit), text)
 		}
 		if text != "" {
-			fmt.Fprintf(&b, "- %s: %s\n", cell(f.What), cell(text))
+			fmt.Fprintf(&b, "- %s: %s: %s\n", f.Phase, cell(f.What), cell(text))
 		}
 	}
 	if b.Len() == 0 {

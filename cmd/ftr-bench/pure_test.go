@@ -139,14 +139,14 @@ func TestReplaceSection(t *testing.T) {
 
 func TestReportAndChart(t *testing.T) {
 	r := &result{Program: "a<b & c", Figures: []*Figure{
-		{What: "route changed", Unit: "ms", Goal: both(10, 50), Samples: []float64{5, 6, 60}, Note: "why"},
-		{What: "flow resumes", Unit: "ms", Never: 2, Limit: 30 * time.Second},
-		{What: "memory", Unit: "MB", Goal: worst(25), Samples: []float64{20}},
+		{Phase: "carrier", What: "route changed", Unit: "ms", Goal: both(10, 50), Samples: []float64{5, 6, 60}, Note: "why"},
+		{Phase: "flow", What: "flow resumes", Unit: "ms", Never: 2, Limit: 30 * time.Second},
+		{Phase: "cost", What: "memory", Unit: "MB", Goal: worst(25), Samples: []float64{20}},
 	}}
 	text := r.section("bench.svg")
 	for _, want := range []string{
-		"| route changed | median ≤ 10, worst ≤ 50 ms | 6 ms | 60 ms | 5 / 5.50 / 6 / 33 / 60 | 3 | **missed** |",
-		"| memory | ≤ 25 MB | 20 MB | 20 MB | – | 1 | held |", "- route changed: why", "- flow resumes: 2 times not within 30s",
+		"| carrier | route changed | median ≤ 10, worst ≤ 50 ms | 6 ms | 60 ms | 5 / 5.50 / 6 / 33 / 60 | 3 | **missed** |",
+		"| cost | memory | ≤ 25 MB | 20 MB | 20 MB | – | 1 | held |", "- carrier: route changed: why", "- flow: flow resumes: 2 times not within 30s",
 		"](bench.svg)", "| the original, example file (interval 60) | 81.6 s | – | never |",
 	} {
 		if !strings.Contains(text, want) {
