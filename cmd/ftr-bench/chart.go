@@ -31,7 +31,7 @@ func (r *result) bars() []bar {
 	var list []bar
 	for _, f := range r.Figures {
 		s := f.spread()
-		if s.n == 0 || f.Skipped != "" || f.Unit != "ms" || f.Phase == "heal" || f.Phase == "flaps" {
+		if s.n == 0 || f.Skipped != "" || f.Unit != "ms" || f.Phase == "heal" || f.Phase == "flaps" || strings.HasPrefix(f.What, "…") {
 			continue
 		}
 		list = append(list, bar{r.Program + ": " + f.What, s.min, s.median, s.max, true, math.IsInf(s.median, 1)})

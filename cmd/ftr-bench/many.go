@@ -15,6 +15,9 @@ func manyPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errJoin(err, d.close) }()
+	if err := settleNeighbours(d.Lab); err != nil {
+		return nil, err
+	}
 	start := &Figure{What: "250 uplinks: start → first full apply", Unit: "s", Goal: worst(3)}
 	over := &Figure{What: "250 uplinks: carrier of one lost → route changed", Unit: "ms", Goal: worst(100), Note: "the verdict is part of it"}
 	memory := &Figure{What: "250 uplinks: resident memory", Unit: "MB", Goal: worst(60)}
