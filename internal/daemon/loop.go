@@ -25,6 +25,9 @@ const (
 	breath = 5 * time.Millisecond
 	// voteEvery is how often it is looked whether targets are silent through all lines.
 	voteEvery = 250 * time.Millisecond
+	// publishEvery is how often answers of probes alone make a new picture; with hundreds of lines they
+	// come all the time.
+	publishEvery = 50 * time.Millisecond
 	// firstRetry and lastRetry bound the pause after a step failed.
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 15 * time.Second
@@ -55,9 +58,12 @@ type loop struct {
 	voteless []config.Target        // that are silent through all lines
 	votesAt  time.Time              // when that is to be looked at next
 	waiting  []command              // done, but not published yet
-	watch    chan watched
-	answers  chan answer
-	probes   sync.WaitGroup
+	// publishAt is when the next picture is due, if unpublished: something happened since the last.
+	publishAt   time.Time
+	unpublished bool
+	watch       chan watched
+	answers     chan answer
+	probes      sync.WaitGroup
 }
 
 // answer is what a probe brought back.
@@ -129,6 +135,9 @@ func (l *loop) lost(now time.Time, h routing.Hint) {
 // wake is when something must be done next, if nothing happens before.
 func (l *loop) wake() time.Time {
 	next := l.lookAt
+	if l.unpublished {
+		next = earliest(next, l.publishAt)
+	}
 	for _, m := range l.monitors {
 		if at := m.Wake(); !at.IsZero() {
 			next = earliest(next, at)
@@ -148,12 +157,14 @@ func earliest(a, b time.Time) time.Time {
 // be read, judging and probing go on, and reconciling waits for the next look.
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.drain(now)
+	l.unpublished = l.monitors != nil
 	if l.decide(now) {
 		l.lookAt = now // the plan is made from what the kernel holds now, not from memory
 	}
 	if !now.Before(l.lookAt) && l.observe(ctx, now) {
 		l.decide(now)
 		l.reconcile(ctx, now)
+		l.publishAt = now // it may be news
 	}
 	// Probes come last: their routes exist by now, and applying does not eat into the wait for answers.
 	now = time.Now()
@@ -166,7 +177,9 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	if l.ready && l.failure == "" {
 		l.release(ctx) // the routes lead elsewhere by now
 	}
-	l.publish(now)
+	if !now.Before(l.publishAt) || len(l.waiting) > 0 {
+		l.publish(now)
+	}
 }
 
 // observe reads the kernel and tells the monitors what became of their links. It returns false where
@@ -413,6 +426,7 @@ func (l *loop) publish(now time.Time) {
 	if l.monitors == nil {
 		return
 	}
+	l.publishAt, l.unpublished = now.Add(publishEvery), false
 	next := status.Take(now, l.Config, l.paths, l.reports(now), l.selections, l.warned, l.snapshot)
 	for i, u := range next.Uplinks {
 		next.Uplinks[i].Mode = l.modes[u.Interface]

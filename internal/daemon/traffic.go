@@ -16,7 +16,7 @@ const (
 	// silent under traffic is suspected within a few of them.
 	busySample = 25 * time.Millisecond
 	// calmSample is the same while nothing was sent for calmAfter.
-	calmSample = 100 * time.Millisecond
+	calmSample = 500 * time.Millisecond
 	calmAfter  = 2 * time.Second
 	// costs bounds what reading takes of the processor, where there are many lines: one part in so many.
 	costs = 100
@@ -54,6 +54,7 @@ type sampler struct {
 	told  bool      // that they cannot be made
 	busy  time.Time // when something was last sent
 	sent  uint64    // over all lines
+	calm  bool      // nothing to tell the loop
 }
 
 // run sends a sample to the loop each time, and takes from it what is to be watched.
@@ -70,7 +71,7 @@ func (s *sampler) run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		pause, reading := s.read(ctx)
-		if reading != nil {
+		if reading != nil && !s.calm {
 			select {
 			case s.samples <- *reading:
 			case <-ctx.Done():
@@ -126,10 +127,11 @@ func (s *sampler) pace(now time.Time, packets map[config.Family]map[string]healt
 	if sent != s.sent {
 		s.sent, s.busy = sent, now
 	}
-	if now.Sub(s.busy) < calmAfter {
-		return busySample
+	s.calm = now.Sub(s.busy) >= calmAfter
+	if s.calm {
+		return calmSample
 	}
-	return calmSample
+	return busySample
 }
 
 // judge holds a reading against what is known of the paths, and tells whether a turn is needed.

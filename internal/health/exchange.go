@@ -20,9 +20,9 @@ const (
 	chance = 0.01
 	// The share of samples without a timely reply: as presumed at first, and the limits of what is
 	// believed of any line.
-	firstMisses, leastMisses, mostMisses = 0.2, 0.005, 0.999
+	firstMisses, leastMisses, mostMisses = 0.1, 0.005, 0.999
 	// missWeight is that of the latest sample in that share.
-	missWeight = 1.0 / 32
+	missWeight = 1.0 / 16
 	// grudgeHalf is the time in which one of two false suspicions is forgotten.
 	grudgeHalf = 15 * time.Minute
 	// mostGrudge bounds how timid false suspicions can make.

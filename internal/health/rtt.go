@@ -13,6 +13,9 @@ const (
 	// deviations is K of RFC 6298, section 2.3, twice the 4 that is good for TCP: the delays of real lines
 	// have long tails, and each answer that is only late costs a round.
 	deviations = 8
+	// firstDeviation is the part of the first measurement that is presumed to be its deviation: half of
+	// what RFC 6298 presumes, as deviations is twice its K.
+	firstDeviation = 4
 	// ownSamples is how many answers of a target make its own estimate as good as the path's.
 	ownSamples = 4
 	// queueHalf is the time in which the longest delay that was seen is forgotten by half.
@@ -32,7 +35,7 @@ type estimator struct {
 // add takes one measurement into account.
 func (e *estimator) add(rtt time.Duration) {
 	if e.samples == 0 {
-		e.srtt, e.rttvar = rtt, rtt/2
+		e.srtt, e.rttvar = rtt, rtt/firstDeviation
 	} else {
 		e.rttvar += ((e.srtt - rtt).Abs() - e.rttvar) / 4
 		e.srtt += (rtt - e.srtt) / 8
@@ -110,7 +113,8 @@ func (c *clocks) rto(target config.Target, p Params) time.Duration {
 	case own.samples == 0:
 		return c.path.rto(p)
 	case own.samples < ownSamples:
-		return max(own.rto(p), c.path.rto(p))
+		// It may be farther away than others, but how much answers vary is known of the path.
+		return (&estimator{srtt: max(own.srtt, c.path.srtt), rttvar: c.path.rttvar}).rto(p)
 	default:
 		return own.rto(p)
 	}

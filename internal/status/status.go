@@ -34,6 +34,7 @@ type Uplink struct {
 	Group      int  // priority group; meaningful only if Grouped
 	Configured int  // weight in the configuration
 	Metered    bool
+	position   int   // in the snapshot
 	Last       Event // the latest change of what people are told; zero: none since the start
 }
 
@@ -57,7 +58,7 @@ func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []hea
 	for i, p := range paths {
 		u := cfg.Uplinks[p.Uplink]
 		up := Uplink{
-			Name: u.Name, Interface: u.Interface, Index: p.Index, Family: p.Family,
+			Name: u.Name, Interface: u.Interface, Index: p.Index, Family: p.Family, position: i,
 			Address: p.Source, Gateway: p.Gateway, Health: reports[i], Verdict: reports[i].State,
 			Grouped: u.Grouped, Group: u.Group, Configured: u.Weight, Metered: u.Metered,
 		}
@@ -90,7 +91,11 @@ func (s *Snapshot) find(u Uplink) (Uplink, bool) {
 	if s == nil {
 		return Uplink{}, false
 	}
-	i := slices.IndexFunc(s.Uplinks, func(o Uplink) bool { return o.Interface == u.Interface && o.Family == u.Family })
+	same := func(o Uplink) bool { return o.Interface == u.Interface && o.Family == u.Family }
+	if u.position < len(s.Uplinks) && same(s.Uplinks[u.position]) {
+		return s.Uplinks[u.position], true // as always, unless the configuration changed
+	}
+	i := slices.IndexFunc(s.Uplinks, same)
 	if i < 0 {
 		return Uplink{}, false
 	}

@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,7 +168,36 @@ func TestWeightAndWords(t *testing.T) {
 	if s.Uplinks[0].Weight != 2 || s.Uplinks[1].Weight != 0 || s.Uplinks[1].Routing {
 		t.Errorf("weights %d and %d, want 2 and 0", s.Uplinks[0].Weight, s.Uplinks[1].Weight)
 	}
-	if cmp.Equal(s, take(nil, true, well1, absent2), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })) {
-		t.Error("a kept selection makes no difference in the snapshot")
+	if kept := take(nil, true, well1, absent2).Kept; len(kept) != 1 || len(s.Kept) != 0 {
+		t.Errorf("kept selections: %v and %v", kept, s.Kept)
+	}
+}
+
+// What a flapping line does is told at the beginning and at the end.
+func TestFlappingIsToldOnce(t *testing.T) {
+	flapping := func(previous *status.Snapshot, l line, flaps bool) *status.Snapshot {
+		s := take(previous, false, l, well2)
+		s.Uplinks[0].Health.Flapping, s.Uplinks[0].Health.Flaps = flaps, 5
+		s.Uplinks[0].Health.FirstFlap = s.Time.Add(-2 * time.Minute)
+		return s
+	}
+	steady := flapping(nil, well1, false)
+	begins := flapping(steady, dead1, true)
+	if n := len(status.Changes(steady, begins)); n != 3 {
+		t.Errorf("%d changes at the beginning, want health, routing and that it flaps", n)
+	}
+	if text := status.Message(steady, begins); !strings.Contains(text, "up --> down, routing --> standby (flapping: 5 times down in 2 min)") {
+		t.Errorf("message: %s", text)
+	}
+	again := flapping(begins, well1, true)
+	if changes := status.Changes(begins, again); len(changes) != 0 {
+		t.Errorf("while it flaps: %+v", changes)
+	}
+	over := flapping(again, well1, false)
+	if n := len(status.Changes(again, over)); n != 1 {
+		t.Errorf("%d changes at the end, want one", n)
+	}
+	if text := status.Message(again, over); !strings.Contains(text, "up, routing (it flaps no longer)") {
+		t.Errorf("message: %s", text)
 	}
 }
