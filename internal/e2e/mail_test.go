@@ -85,7 +85,7 @@ func TestMail(t *testing.T) {
 	office := b.postOffice(address + ":25")
 	b.start(edit(t, b.Config(), "send: false", "send: true", "address: smtp.example.com", "address: "+address,
 		"    authentication: :login\n", "", "    user_name: router\n", "", "    password: secret\n", "",
-		"  interval: 1\n", "  interval: 1\n  max_hold_down: 1\n")) // the flaps are to be told, not damped
+		"  interval: 1\n", "  interval: 1\n  max_hold_down: 1\n  flap_memory: 1\n")) // the flaps are to be told, not damped
 	b.uses(10*time.Second, 0, 1, 2)
 	b.pause(time.Second) // the first round has judged the lines
 
