@@ -80,10 +80,11 @@ func (m *Monitor) resume(now time.Time, reason string) {
 // to twice the Interval from the last; and where a round waits for answers, it waits longer: traffic
 // that fills a queue delays probes beyond what is known of the line, but it does not stop.
 func (m *Monitor) Alive(now time.Time) {
+	m.alive = now
 	switch {
 	case !m.active():
 	case m.asking():
-		m.round.wait(earlier(now.Add(aliveGrace), m.round.began.Add(min(m.params.Timeout, mostGrace))))
+		m.round.wait(earlier(now.Add(aliveGrace), m.round.began.Add(mostGrace)))
 	case m.verdict.state == Up && m.wary == 0 && !m.quality.bad && !m.calm.IsZero():
 		m.calm = later(m.calm, earlier(now.Add(m.params.Interval), m.asked.Add(2*m.params.Interval)))
 	}
@@ -92,6 +93,7 @@ func (m *Monitor) Alive(now time.Time) {
 const (
 	// aliveGrace is how much longer a round waits after replies to other traffic came.
 	aliveGrace = 200 * time.Millisecond
-	// mostGrace bounds that: replies that come while no target answers prove little in the long run.
-	mostGrace = time.Second
+	// mostGrace bounds that: replies that come while no target answers prove little in the long run. A
+	// full line loses most of what it is asked, and delays the rest, for as long as its queue is full.
+	mostGrace = 10 * time.Second
 )

@@ -151,11 +151,11 @@ func TestAliveSavesProbes(t *testing.T) {
 func TestAliveIsNoAlibi(t *testing.T) {
 	n := network{rtt: constant(ms), cut: after(10 * time.Second)}
 	w := newWorld(t, defaults(), &n, 1)
-	for range 1500 {
+	for range 2500 {
 		w.run(10 * ms)
 		w.monitor.Alive(w.now)
 	}
-	if len(w.changes) != 2 || w.changes[1].At > 13500*ms {
+	if len(w.changes) != 2 || w.changes[1].At > 22500*ms {
 		t.Errorf("%v", w.changes)
 	}
 }

@@ -46,6 +46,7 @@ type Monitor struct {
 	window   window
 	flight   flight
 	lastID   uint64
+	alive    time.Time // when traffic was last answered
 
 	calm     time.Time // when the next calm probe is due; zero: not before a round has decided
 	asked    time.Time // when the latest calm probe was sent, or the latest round was good

@@ -52,7 +52,7 @@ func (m *Monitor) measure(now time.Time) {
 	p := m.params.Quality
 	q.stale = false
 	q.measured = m.window.measure(now, p.Window, max(p.Window, 5*m.params.Interval), m.voters)
-	if reason := q.measured.over(p); reason != "" {
+	if reason := q.measured.over(p); reason != "" && !m.full(now) {
 		if !q.bad {
 			q.reason = reason
 		}
@@ -60,6 +60,12 @@ func (m *Monitor) measure(now time.Time) {
 		return
 	}
 	q.bad = q.bad && !q.measured.within(p)
+}
+
+// full tells whether the line is busy with traffic that is answered, and late because of it: what is
+// lost then is lost to a full queue, which is not the line's fault and goes by itself.
+func (m *Monitor) full(now time.Time) bool {
+	return now.Sub(m.alive) < aliveGrace && m.clocks.queued()
 }
 
 // over says which limit is exceeded, or "".

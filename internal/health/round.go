@@ -6,6 +6,9 @@ import (
 	"ftr/internal/config"
 )
 
+// askAgain is how often a member is asked beyond its attempts while the round has to wait for it.
+const askAgain = 200 * time.Millisecond
+
 // round asks all targets at once, each up to a number of attempts, until the quorum is reached or
 // cannot be reached any more.
 type round struct {
@@ -57,8 +60,10 @@ func (r *round) expire(now time.Time, retries int) (due []*member) {
 		case m.answer != asked || m.mute || now.Before(m.next):
 		case m.attempts < retries:
 			due = append(due, m)
+		case now.Before(m.hold) && now.Sub(m.last) >= askAgain:
+			due = append(due, m)
 		case now.Before(m.hold):
-			m.next = m.hold
+			m.next = earlier(m.hold, m.last.Add(askAgain))
 		default:
 			m.answer = silent
 		}

@@ -18,6 +18,10 @@ const (
 	firstDeviation = 4
 	// ownSamples is how many answers of a target make its own estimate as good as the path's.
 	ownSamples = 4
+	// floorMemory is how many answers it takes to forget most of a shortest measurement.
+	floorMemory = 512
+	// queuedTimes the shortest round-trip time is more than lines vary by themselves.
+	queuedTimes = 3
 	// queueHalf is the time in which the longest delay that was seen is forgotten by half.
 	queueHalf = 30 * time.Second
 )
@@ -60,6 +64,7 @@ type clock struct {
 // for targets not yet known well, and is what is shown.
 type clocks struct {
 	path    estimator
+	floor   time.Duration // the shortest measurement, slowly forgotten
 	targets []clock
 	delay   time.Duration // of the latest answers that came too late, the longest
 	delayed time.Time     // when that was
@@ -69,7 +74,15 @@ type clocks struct {
 func (c *clocks) add(target config.Target, rtt time.Duration) {
 	c.path.add(rtt)
 	c.of(target).add(rtt)
+	if c.floor == 0 || rtt < c.floor {
+		c.floor = rtt
+	} else {
+		c.floor += (rtt - c.floor) / floorMemory
+	}
 }
+
+// queued tells whether answers take much longer than they can: a queue is in their way.
+func (c *clocks) queued() bool { return c.path.srtt > queuedTimes*c.floor+granularity }
 
 // deviation is how far a round-trip time is from the one before to the same target.
 func (c *clocks) deviation(target config.Target, rtt time.Duration) (d time.Duration, known bool) {

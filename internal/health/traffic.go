@@ -38,8 +38,8 @@ func (e Evidence) String() string { return [...]string{"quiet", "alive", "suspec
 const (
 	// credit is how long replies of connections that exist already are life, from the latest proof that
 	// something sent was received: where only the way out is broken, the other side's retransmissions
-	// and streams go on coming for minutes.
-	credit = 10 * time.Second
+	// and streams go on coming for minutes. A line that is only full answers a probe within that time.
+	credit = 3 * time.Second
 	// maxPause is the longest time from one sample to the next that still says when things happened.
 	maxPause = time.Second
 	// patience is how long a suspicion waits for Settled.

@@ -350,8 +350,8 @@ func TestTrafficLifeNeedsProof(t *testing.T) {
 	l.connect(0, atOnce)
 	l.stream(20 * ms)
 	l.run(8 * time.Second)
-	if l.alive < 300 {
-		t.Errorf("alive %d times in 8 s of a stream on a proven line", l.alive)
+	if l.alive < 110 {
+		t.Errorf("alive %d times in 8 s of a stream on a line that was proven once", l.alive)
 	}
 	l.run(4 * time.Second)
 	l.alive = 0
@@ -361,8 +361,8 @@ func TestTrafficLifeNeedsProof(t *testing.T) {
 	}
 	l.traffic.Proven(l.now)
 	l.run(20 * time.Second)
-	if l.alive < 395 || l.alive > 405 {
-		t.Errorf("alive %d times after a proof, want 10 s of it", l.alive)
+	if l.alive < 118 || l.alive > 122 {
+		t.Errorf("alive %d times after a proof, want 3 s of it", l.alive)
 	}
 }
 

@@ -84,7 +84,7 @@ func (w *window) loss() float64 {
 	return float64(w.lost) / float64(min(w.used, lossSize))
 }
 
-// measure counts the losses of the time forLoss, and takes the means of the time forTimes, which is
+// measure counts the losses of the time forLoss, and takes the means of the time forTimes, which
 // is at least as long. Targets without vote, and those that never answered in that time, say nothing
 // of the loss.
 func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, v voters) (m measurement) {
