@@ -108,7 +108,7 @@ func (d *bed) inUse(ctx context.Context, limit time.Duration) error {
 	}
 	if !ok {
 		return errors.Join(d.program.ended(),
-			fmt.Errorf("not all lines were in use within %s; the program said:\n%s", limit, d.program.tail.last(15)))
+			fmt.Errorf("not all lines were in use within %s; the program said:\n%s", limit, d.program.tail.last()))
 	}
 	return d.watch.look(func(s *state) { s.table = s.balanced() })
 }
@@ -126,7 +126,7 @@ func (d *bed) close() error {
 	for _, r := range d.relays {
 		errs = append(errs, r.close())
 	}
-	return errors.Join(append(errs, d.Lab.Close())...)
+	return errors.Join(append(errs, d.Close())...)
 }
 
 // pause waits, or returns the context's error.

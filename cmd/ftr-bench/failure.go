@@ -39,7 +39,6 @@ type trials struct {
 	list     []trial
 	attempts []attempt
 	moves    []move
-	broken   int // answers that did not come on a connection that was there
 }
 
 // run breaks lines one after another. Each line breaks once while the program runs: a second failure

@@ -114,7 +114,7 @@ func (f *flapping) choose(ctx context.Context) (int, error) {
 		}
 	})
 	if err == nil && len(used) < 2 {
-		err = fmt.Errorf("only %d lines are in use after %s; the program said:\n%s", len(used), flapLimit, f.program.tail.last(15))
+		err = fmt.Errorf("only %d lines are in use after %s; the program said:\n%s", len(used), flapLimit, f.program.tail.last())
 	}
 	if err != nil {
 		return 0, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,8 +147,8 @@ func remove(d *bed, conn *netlink.Conn, object string) error {
 func familyOf(object string) string {
 	family, _, _ := strings.Cut(strings.TrimPrefix(object, "nft"), " ")
 	return map[string]string{
-		fmt.Sprint(unix.NFPROTO_INET): "inet", fmt.Sprint(unix.NFPROTO_IPV4): "ip", fmt.Sprint(unix.NFPROTO_IPV6): "ip6",
-		fmt.Sprint(unix.NFPROTO_ARP): "arp", fmt.Sprint(unix.NFPROTO_BRIDGE): "bridge", fmt.Sprint(unix.NFPROTO_NETDEV): "netdev",
+		strconv.Itoa(unix.NFPROTO_INET): "inet", strconv.Itoa(unix.NFPROTO_IPV4): "ip", strconv.Itoa(unix.NFPROTO_IPV6): "ip6",
+		strconv.Itoa(unix.NFPROTO_ARP): "arp", strconv.Itoa(unix.NFPROTO_BRIDGE): "bridge", strconv.Itoa(unix.NFPROTO_NETDEV): "netdev",
 	}[family]
 }
 

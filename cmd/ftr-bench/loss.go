@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"ftr/internal/lab"
@@ -83,15 +84,16 @@ func (d *bed) stays(ctx context.Context, t time.Duration, what string, set func(
 
 // silence makes n of the targets dead through all lines, or lets them live.
 func (d *bed) silence(n int, on bool) error {
-	rules := "table ip dead\ndelete table ip dead\n"
+	var rules strings.Builder
+	rules.WriteString("table ip dead\ndelete table ip dead\n")
 	if on {
-		rules += "table ip dead {\n chain input {\n  type filter hook input priority 0;\n"
+		rules.WriteString("table ip dead {\n chain input {\n  type filter hook input priority 0;\n")
 		for _, target := range d.Plan.Targets[:n] {
-			rules += fmt.Sprintf("  ip daddr %s drop\n", target)
+			fmt.Fprintf(&rules, "  ip daddr %s drop\n", target)
 		}
-		rules += " }\n}\n"
+		rules.WriteString(" }\n}\n")
 	}
-	return d.Internet.Input(rules, "nft", "-f", "-")
+	return d.Internet.Input(rules.String(), "nft", "-f", "-")
 }
 
 // loses measures how long a line stays in use that loses 40 % in each direction. Each line does it once

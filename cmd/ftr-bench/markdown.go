@@ -63,7 +63,7 @@ LAN that opens 50 new connections a second (but for idle lines), six targets. Ev
 - A connection fails if connect(2) is not completed within 3 s; the kernel sends a lost SYN again after 1 s and 2 s.
 - Round trips of 50 ms are made by a relay between provider and internet that delays each packet.
 
-Simulated time (10 % loss over 30 minutes, 10,000 flaps) is measured by the tests of the packages health and daemon.`
+10 % loss over 30 minutes in simulated time is measured by the tests of package health.`
 
 // table is the table of all figures.
 func (r *result) table() string {

@@ -64,13 +64,14 @@ func (r *result) held() bool { return r.count(missed)+r.count(failed) == 0 && r.
 
 // verdict says so in one line.
 func (r *result) verdict() string {
-	text := fmt.Sprintf("\n%d goals held, %d missed, %d not measured, in %s", r.count(held), r.count(missed), r.count(failed), r.Took.Round(time.Second))
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n%d goals held, %d missed, %d not measured, in %s", r.count(held), r.count(missed), r.count(failed), r.Took.Round(time.Second))
 	for _, f := range r.Figures {
 		if v := f.Verdict(); v == missed || v == failed {
-			text += fmt.Sprintf("\n  %s %s: %s", v, f.Phase, strings.TrimPrefix(f.line(), "✗ "))
+			fmt.Fprintf(&text, "\n  %s %s: %s", v, f.Phase, strings.TrimPrefix(f.line(), "✗ "))
 		}
 	}
-	return text
+	return text.String()
 }
 
 // write writes the files that were asked for.

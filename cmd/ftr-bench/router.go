@@ -49,12 +49,15 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// lastLines is how many lines of what a program said go into an error.
+const lastLines = 15
+
 // last returns the last lines.
-func (t *tail) last(n int) string {
+func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	return strings.Join(lines[max(0, len(lines)-lastLines):], "\n")
 }
 
 // all returns what is kept.
@@ -85,7 +88,8 @@ func (b *bench) launch(l *lab.Lab) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the socket of sd_notify: %w", err)
 	}
-	p.cmd = exec.Command("/bin/sh", "-c", "exec "+b.command(l))
+	// It outlives the context, to be observed until the bed closes: kill ends it.
+	p.cmd = exec.CommandContext(context.Background(), "/bin/sh", "-c", "exec "+b.command(l))
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = l.Dir, p.tail, p.tail
 	p.cmd.Env = append(environment(), "NOTIFY_SOCKET="+path)
 	if err := l.Router.Start(p.cmd); err != nil {
@@ -137,7 +141,8 @@ func (p *program) kill() {
 func (p *program) ended() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("the program ended by itself (%v); it said:\n%s", p.err, p.tail.last(15))
+		why := fmt.Sprint(p.err) // there is none to wrap if it ended well
+		return fmt.Errorf("the program ended by itself (%s); it said:\n%s", why, p.tail.last())
 	default:
 		return nil
 	}
@@ -160,7 +165,7 @@ func (p *program) waitReady(ctx context.Context, b *bench) error {
 		return ctx.Err()
 	case <-timer.C:
 		if b.own() {
-			return fmt.Errorf("the program was not ready within %s; it said:\n%s", limit, p.tail.last(15))
+			return fmt.Errorf("the program was not ready within %s; it said:\n%s", limit, p.tail.last())
 		}
 		return nil
 	}

@@ -115,7 +115,7 @@ func (c testsCheck) targets(t *testsDraft) {
 		first[f.value] = f
 		address := f.value.Address
 		switch {
-		case !c.mine(f.path) && !(twice && c.mine(other.path)):
+		case !c.mine(f.path) && (!twice || !c.mine(other.path)):
 		case twice:
 			warn(c.walker, f, f.value.String(), "is listed already as "+use(other)+" and counts once")
 		case c.own[address] != "":
@@ -137,9 +137,9 @@ type pair struct {
 	largeIsZero            bool
 }
 
-func pairOf[T int64 | time.Duration](small, large *field[T], print func(T) string) pair {
+func pairOf[T int64 | time.Duration](small, large *field[T], write func(T) string) pair {
 	return pair{
-		small: print(small.value), large: print(large.value), smallPath: small.path, largePath: large.path,
+		small: write(small.value), large: write(large.value), smallPath: small.path, largePath: large.path,
 		smallAt: small.at, largeAt: large.at, usable: small.usable() && large.usable(),
 		given: small.given(), inOrder: small.value <= large.value, largeIsZero: large.value == 0,
 	}

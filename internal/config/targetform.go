@@ -242,9 +242,10 @@ func (t Target) withPath(u *url.URL) (Target, fault) {
 		}
 		t.Name = rest
 		return t, fault{}
+	default:
+		if rest != "" || u.RawQuery != "" {
+			return Target{}, fault{"has a path, which " + t.Method.String() + " does not know", ""}
+		}
+		return t, fault{}
 	}
-	if rest != "" || u.RawQuery != "" {
-		return Target{}, fault{"has a path, which " + t.Method.String() + " does not know", ""}
-	}
-	return t, fault{}
 }

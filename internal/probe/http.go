@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"syscall"
 
 	"ftr/internal/config"
@@ -24,7 +25,7 @@ const maxAnswer = 64 << 10
 // one request, straight to the address: no proxy, no redirection, nothing kept. The body is not read;
 // closing the connection resets it.
 func askHTTP(ctx context.Context, l line, target config.Target, roots *x509.CertPool) error {
-	request, err := newRequest(target)
+	request, err := newRequest(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -46,16 +47,16 @@ func askHTTP(ctx context.Context, l line, target config.Target, roots *x509.Cert
 }
 
 // newRequest makes the request for a target.
-func newRequest(target config.Target) (*http.Request, error) {
+func newRequest(ctx context.Context, target config.Target) (*http.Request, error) {
 	named := target.String()
 	if target.Name != "" {
 		host := target.Name
 		if target.Port != 0 {
-			host = net.JoinHostPort(host, fmt.Sprint(target.Port))
+			host = net.JoinHostPort(host, strconv.Itoa(int(target.Port)))
 		}
 		named = target.Method.String() + "://" + host + target.Path
 	}
-	request, err := http.NewRequest(http.MethodGet, named, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, named, nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask for %s: %w", named, err)
 	}
@@ -70,7 +71,7 @@ func get(conn net.Conn, request *http.Request, roots *x509.CertPool) (int, error
 		secure := tls.Client(conn, &tls.Config{
 			ServerName: request.URL.Hostname(), RootCAs: roots, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12,
 		})
-		if err := secure.Handshake(); err != nil {
+		if err := secure.HandshakeContext(request.Context()); err != nil {
 			return 0, explainTLS(err)
 		}
 		conn = secure
@@ -81,7 +82,7 @@ func get(conn net.Conn, request *http.Request, roots *x509.CertPool) (int, error
 	end := &ending{Reader: io.LimitReader(conn, maxAnswer)}
 	answer := bufio.NewReader(end)
 	for {
-		response, err := http.ReadResponse(answer, request)
+		response, err := http.ReadResponse(answer, request) //nolint:bodyclose // the body is not read: the connection ends here
 		if err != nil {
 			return 0, explainHTTP(cmp.Or(end.err, err))
 		}

@@ -67,7 +67,7 @@ func TestHTTPStatus(t *testing.T) {
 				if name != "" {
 					host = "example.com:8080"
 				}
-				if r := <-requests; r.Method != "GET" || r.Host != host || r.URL.Path != "/a b" || !r.Close {
+				if r := <-requests; r.Method != http.MethodGet || r.Host != host || r.URL.Path != "/a b" || !r.Close {
 					t.Errorf("request %s %s %s, close %v", r.Method, r.Host, r.URL.Path, r.Close)
 				}
 			}
