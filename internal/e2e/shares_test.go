@@ -29,6 +29,7 @@ func TestShares(t *testing.T) {
 			}
 			return ok
 		})
+		b.pause(time.Second) // the rules that lead there come after the routes
 		for i, share := range b.spread(fmt.Sprint(weights), 1000) {
 			if want := float64(weights[i]) / float64(sum); math.Abs(share-want) > 0.05 {
 				t.Errorf("weights %v: line %d carried %.3f of the connections, want %.3f", weights, i+1, share, want)
