@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -220,6 +221,7 @@ func (l *loop) follow(now time.Time, paths []routing.Path) {
 		j := slices.IndexFunc(l.paths, func(o routing.Path) bool { return o.Interface == p.Interface && o.Family == p.Family })
 		if j < 0 || moved(l.paths[j], p) {
 			monitors[i], traffics[i] = health.New(l.Config.Uplinks[p.Uplink].Tests, l.Rand, now), health.NewTraffic()
+			monitors[i].Stagger(phase(i))
 			l.recall(now, p, monitors[i])
 			monitors[i].SetAdmin(now, l.modes[p.Interface] == status.ForcedDown, byHand)
 			continue
@@ -227,6 +229,12 @@ func (l *loop) follow(now time.Time, paths []routing.Path) {
 		monitors[i], traffics[i] = l.monitors[j], l.traffics[j]
 	}
 	l.paths, l.monitors, l.traffics, l.known = paths, monitors, traffics, nil
+}
+
+// phase spreads paths evenly, however many there are: the fractions of the multiples of the golden ratio.
+func phase(path int) float64 {
+	_, fraction := math.Modf(float64(path) * math.Phi)
+	return fraction
 }
 
 // recall gives a monitor what was known of its path before a restart, if it is the same.

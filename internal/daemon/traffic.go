@@ -14,12 +14,12 @@ import (
 const (
 	// busySample is the time from one reading to the next while something is sent: a line that falls
 	// silent under traffic is suspected within a few of them.
-	busySample = 25 * time.Millisecond
+	busySample = 10 * time.Millisecond
 	// calmSample is the same while nothing was sent for calmAfter.
 	calmSample = 500 * time.Millisecond
 	calmAfter  = 2 * time.Second
 	// costs bounds what reading takes of the processor, where there are many lines: one part in so many.
-	costs = 100
+	costs = 50
 	// againAfter is the pause after the counters could not be set up.
 	againAfter = 30 * time.Second
 )
@@ -151,12 +151,12 @@ func (l *loop) judge(r sample) bool {
 		if !counted {
 			continue
 		}
-		switch evidence, reason := t.Sample(r.at, report.RTT, packets); evidence {
+		switch evidence, since, reason := t.Sample(r.at, report.RTT, packets); evidence {
 		case health.Alive:
 			m.Alive(r.at)
 		case health.Suspect:
 			l.Logger.Debug(l.Config.Uplinks[p.Uplink].Name + ": " + reason)
-			m.Doubt(r.at, reason)
+			m.Check(r.at, since, reason)
 			news = true
 		case health.Quiet:
 		}

@@ -141,7 +141,7 @@ func (m *Monitor) schedule(now time.Time) {
 	m.round, m.asked = r, now
 	switch {
 	case m.verdict.state != Down:
-		m.calm = now.Add(m.calmInterval(now))
+		m.calm = now.Add(time.Duration(float64(m.calmInterval(now)) * (1 - m.phase/2)))
 	case m.recovery.first.IsZero() || m.recovery.good == 0:
 		m.begin = later(now, r.began.Add(m.downInterval(now)))
 	case m.recovery.good < m.recovery.rise:

@@ -102,7 +102,7 @@ func TestRiseAndFall(t *testing.T) {
 	w := newWorld(t, p, &network{rtt: constant(ms), cut: between(10*time.Second, 20*time.Second)}, 1)
 	w.run(30 * time.Second)
 	// Three rounds, 200 ms apart, and five of them back.
-	if len(w.changes) != 3 || w.changes[1].At < 10500*ms || w.changes[1].At > 11600*ms || w.changes[2].At < 20800*ms || w.changes[2].At > 22500*ms {
+	if len(w.changes) != 3 || w.changes[1].At < 10480*ms || w.changes[1].At > 11600*ms || w.changes[2].At < 20800*ms || w.changes[2].At > 22500*ms {
 		t.Errorf("%v", w.changes)
 	}
 	// A shorter cut than three rounds is none.

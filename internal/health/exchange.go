@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	// shortestWait is what even the fastest line gets: delayed acknowledgements come after 40 ms.
-	shortestWait = 50 * time.Millisecond
+	// shortestWait is what even the fastest line gets, for the noise of machines. Who is known to wait
+	// longer before he replies gets more.
+	shortestWait = 20 * time.Millisecond
 	// longestWait bounds what slow answers can teach.
 	longestWait = 2 * time.Second
 	// strangeWait is for a line of which neither a round-trip time nor a reply is known.
@@ -17,7 +18,7 @@ const (
 	// known for it, gives no evidence.
 	maxPending = 256
 	// chance is how probable a silence may be on a line that is well and still raise a suspicion.
-	chance = 0.01
+	chance = 0.05
 	// The share of samples without a timely reply: as presumed at first, and the limits of what is
 	// believed of any line.
 	firstMisses, leastMisses, mostMisses = 0.1, 0.005, 0.999

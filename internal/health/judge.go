@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -20,6 +21,9 @@ const (
 	// stall is how late Poll may come before the lateness is taken for our own: answers may then wait
 	// unread, and nothing is missed until they had this much time to be told.
 	stall = 20 * time.Millisecond
+	// silences times MinTimeout is how long at least all must have been silent before a verdict, from
+	// the earliest evidence on: the noise of machines and glitches of lines are shorter.
+	silences = 5
 	// waryProbes is how many calm probes follow a loss at a quicker pace, of waryInterval: enough to see
 	// soon whether it was the only one.
 	waryProbes   = 4
@@ -42,6 +46,9 @@ func (m *Monitor) suspect(now, since time.Time) {
 // start begins a round and sends its first attempts.
 func (m *Monitor) start(now time.Time) (requests []Request) {
 	r := newRound(now, m.evidence, m.cause, m.voters.among(m.rotation.all()))
+	if m.verdict.state != Down {
+		r.wait(r.since.Add(silences * m.params.MinTimeout))
+	}
 	m.reset()
 	m.round = r
 	for i := range m.round.members {
@@ -53,8 +60,15 @@ func (m *Monitor) start(now time.Time) (requests []Request) {
 
 // reset drops the round and all that is due.
 func (m *Monitor) reset() {
-	m.round, m.cause = nil, ""
+	m.round, m.cause, m.check = nil, "", check{}
 	m.calm, m.begin, m.evidence = time.Time{}, time.Time{}, time.Time{}
+}
+
+// check is outside evidence that one probe is to confirm before it is a doubt.
+type check struct {
+	reason string
+	since  time.Time // when what it speaks of began
+	asked  time.Time // when it was told
 }
 
 // ask sends the next calm probe.
@@ -100,7 +114,7 @@ func (m *Monitor) attempt(now time.Time, to *member) Request {
 // patience is how long the last attempt of a round is waited for: a verdict hangs on it, so the noise
 // of machines and the queues that this line is known for are given more time than a doubt needs.
 func (m *Monitor) patience(now time.Time, target config.Target) time.Duration {
-	wait := max(m.clocks.rto(target, m.params), 3*m.params.MinTimeout, m.clocks.queue(now))
+	wait := max(m.clocks.rto(target, m.params)+m.params.MinTimeout, m.clocks.queue(now))
 	return min(wait, m.params.Timeout)
 }
 
@@ -142,6 +156,9 @@ func (m *Monitor) hear(now time.Time, e echo, rtt time.Duration) {
 	if e.round == nil && !e.lost {
 		m.wary = max(m.wary-1, 0)
 	}
+	if !e.sent.Before(m.check.asked) {
+		m.check = check{}
+	}
 	if m.round == nil {
 		return
 	}
@@ -178,7 +195,8 @@ func (m *Monitor) miss(now time.Time, e echo) {
 		m.recovery.count(true)
 	}
 	if e.round == nil {
-		m.suspect(now, e.sent)
+		m.suspect(now, earlier(e.sent, m.check.since))
+		m.cause, m.check = cmp.Or(m.cause, m.check.reason), check{}
 	}
 }
 

@@ -85,6 +85,7 @@ func (m *Monitor) Alive(now time.Time) {
 	case !m.active():
 	case m.asking():
 		m.round.wait(earlier(now.Add(aliveGrace), m.round.began.Add(mostGrace)))
+	case m.check.reason != "": // these may be the replies that were missing, or others
 	case m.verdict.state == Up && m.wary == 0 && !m.quality.bad && !m.calm.IsZero():
 		m.calm = later(m.calm, earlier(now.Add(m.params.Interval), m.asked.Add(2*m.params.Interval)))
 	}

@@ -40,6 +40,7 @@ type Monitor struct {
 	flaps    flaps
 	quality  quality
 
+	phase    float64  // as Stagger said
 	rotation rotation // all targets; who is asked calmly, and who aside, is decided each time
 	voters   voters
 	clocks   clocks
@@ -56,6 +57,7 @@ type Monitor struct {
 	begin    time.Time // when the next round is due; zero: no reason for one
 	evidence time.Time // the sending of the earliest probe that gave reason for the next round
 	cause    string    // the outside evidence that gave reason for it, if any
+	check    check     // what the next calm probe is to confirm; without a reason: nothing
 	forgiven bool      // the last Poll was late and nothing was held against the path
 }
 
@@ -70,6 +72,10 @@ func New(p Params, rnd *rand.Rand, now time.Time) *Monitor {
 		verdict:  verdict{since: now, reason: "not asked yet", interim: true},
 	}
 }
+
+// Stagger keeps the calm probes of many paths from being sent in step: with a phase from 0 to below 1 of
+// its own, each path waits up to half an Interval less after a round, which all may have had together.
+func (m *Monitor) Stagger(phase float64) { m.phase = phase }
 
 // Update takes new parameters without losing the verdict: if they differ, all targets are asked at
 // once, and the verdict stands until the new quorum has decided.
@@ -108,6 +114,16 @@ func (m *Monitor) Doubt(now time.Time, reason string) {
 	if m.active() && !m.asking() {
 		m.suspect(now, now)
 		m.cause = reason
+	}
+}
+
+// Check takes outside evidence that is too weak for a doubt but comes early, such as one packet without
+// a reply since a while: one target is asked at once, and only if it does not answer in time all are.
+// since is when the silence began.
+func (m *Monitor) Check(now, since time.Time, reason string) {
+	if m.active() && !m.asking() && m.begin.IsZero() && m.check.reason == "" && !m.calm.IsZero() {
+		m.check = check{reason, since, now}
+		m.calm = now
 	}
 }
 
@@ -181,7 +197,7 @@ func (m *Monitor) Report(now time.Time) Report {
 		HasRTT: m.clocks.path.samples > 0,
 		Jitter: m.quality.measured.jitter,
 		Loss:   m.window.loss(),
-		Doubt:  m.verdict.state == Up && (m.asking() || !m.begin.IsZero()),
+		Doubt:  m.verdict.state == Up && (m.asking() || !m.begin.IsZero() || m.check.reason != ""),
 		Admin:  m.admin != "",
 		Partly: m.partly,
 

@@ -37,7 +37,7 @@ func TestVerdictsOverTime(t *testing.T) {
 		"cut, and back after 12 s": {defaults(), network{rtt: constant(ms), cut: between(10*time.Second, 22*time.Second)}, time.Minute,
 			[]change{
 				{ms, health.Up, "the required 4 of 6 targets answer"},
-				{10121 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
+				{10101 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
 				{23023 * ms, health.Up, "the required 4 of 6 targets answer again, down for 13 s"},
 			}},
 		"the kernel refuses to send": {defaults(), network{rtt: constant(ms), refused: between(10*time.Second, 100*time.Second)}, 2 * time.Minute,
@@ -51,15 +51,15 @@ func TestVerdictsOverTime(t *testing.T) {
 		"two of six dead": {defaults(), network{rtt: constant(ms), dead: targets(2)}, time.Hour,
 			[]change{{ms, health.Up, "the required 4 of 6 targets answer"}}},
 		"three of six dead": {defaults(), network{rtt: constant(ms), dead: targets(3)}, time.Minute,
-			[]change{{3633333332, health.Down, "3 of 6 targets silent for 3.6 s"}}},
+			[]change{{3613333332, health.Down, "3 of 6 targets silent for 3.6 s"}}},
 		"one target, one attempt": {
 			with(func(p *health.Params) { p.Targets, p.Required, p.Retries = targets(1), 1, 1 }),
 			network{rtt: constant(ms), cut: after(10 * time.Second)}, time.Minute,
-			[]change{{ms, health.Up, "the only target answers"}, {10081 * ms, health.Down, "the only target is silent for 80 ms"}}},
+			[]change{{ms, health.Up, "the only target answers"}, {10101 * ms, health.Down, "the only target is silent for 0.1 s"}}},
 		"all are required, one dead": {
 			with(func(p *health.Params) { p.Required, p.Retries = 6, 1 }),
 			network{rtt: constant(ms), dead: targets(1)}, time.Minute,
-			[]change{{2260 * ms, health.Down, "1 of 6 targets silent for 2.3 s"}}},
+			[]change{{2240 * ms, health.Down, "1 of 6 targets silent for 2.2 s"}}},
 		"one is enough, five dead": {
 			with(func(p *health.Params) { p.Required = 1 }),
 			network{rtt: constant(ms), dead: targets(5)}, time.Hour,
@@ -71,8 +71,8 @@ func TestVerdictsOverTime(t *testing.T) {
 			network{rtt: constant(ms), cut: between(90*time.Second, 200*time.Second)}, 10 * time.Minute,
 			[]change{
 				{ms, health.Up, "the required 4 of 6 targets answer"},
-				{120121 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
-				{201788562916, health.Up, "the required 4 of 6 targets answer again, down for 82 s"},
+				{120101 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
+				{201795051939, health.Up, "the required 4 of 6 targets answer again, down for 82 s"},
 			}},
 	}
 	for name, tt := range tests {
@@ -99,7 +99,7 @@ func TestLateAnswersUnlose(t *testing.T) {
 	w.run(time.Hour)
 	want := []change{
 		{ms, health.Up, "the required 4 of 6 targets answer"},
-		{10121 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
+		{10101 * ms, health.Down, "6 of 6 targets silent for 0.1 s"},
 		{10471 * ms, health.Up, "4 of 6 targets answer, only later than known of the line: it was slow for 0.5 s, not dead"},
 	}
 	if diff := cmp.Diff(want, w.changes); diff != "" {
@@ -187,6 +187,47 @@ func TestDoubt(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, w.changes); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+}
+
+// Weak evidence costs one probe; what that does not disprove is doubt, with its reason.
+func TestCheck(t *testing.T) {
+	p := defaults()
+	p.Interval = time.Minute
+	n := network{rtt: constant(ms), cut: after(10 * time.Second)}
+	w := newWorld(t, p, &n, 1)
+	w.run(5 * time.Second)
+	w.probes = 0
+	w.monitor.Check(w.now, w.now.Add(-20*ms), "1 packet sent, no reply for 20 ms")
+	if !w.monitor.Report(w.now).Doubt {
+		t.Error("evidence is not to be settled")
+	}
+	w.run(5 * time.Second)
+	if r := w.monitor.Report(w.now); r.Doubt || w.probes != 1 {
+		t.Errorf("the target answered: doubt %t after %d probes", r.Doubt, w.probes)
+	}
+	w.monitor.Check(w.now.Add(20*ms), w.now, "1 packet sent, no reply for 20 ms")
+	w.run(time.Second)
+	want := []change{
+		{ms, health.Up, "the required 4 of 6 targets answer"},
+		{10120 * ms, health.Down, "6 of 6 targets silent for 0.1 s (1 packet sent, no reply for 20 ms)"},
+	}
+	if diff := cmp.Diff(want, w.changes); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
+	}
+}
+
+// However often weak evidence comes, it costs little and never makes a verdict.
+func TestCheckStorm(t *testing.T) {
+	w := newWorld(t, defaults(), &network{rtt: constant(ms), lossOut: 0.1}, 1)
+	w.run(time.Second)
+	for range 100_000 {
+		w.monitor.Check(w.now, w.now.Add(-20*ms), "1 packet sent, no reply for 20 ms")
+		w.monitor.Alive(w.now)
+		w.run(10 * ms)
+	}
+	if w.count(health.Down) > 0 {
+		t.Errorf("verdicts %v", w.changes)
 	}
 }
 
@@ -327,3 +368,18 @@ func TestAnswerErrors(t *testing.T) {
 }
 
 func sameFloat(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+
+// Paths that all had a round together do not go on in step.
+func TestStagger(t *testing.T) {
+	var next []time.Duration
+	for i := range 4 {
+		w := newWorld(t, defaults(), &network{rtt: constant(ms)}, 1)
+		w.monitor.Stagger(float64(i) / 4)
+		w.run(500 * ms)
+		next = append(next, w.monitor.Wake().Sub(start))
+	}
+	want := []time.Duration{1001 * ms, 876 * ms, 751 * ms, 626 * ms}
+	if diff := cmp.Diff(want, next); diff != "" {
+		t.Errorf("the next calm probes (-want +got):\n%s", diff)
+	}
+}

@@ -84,7 +84,7 @@ func TestQualityHasTwoThresholds(t *testing.T) {
 	for i, step := range []struct {
 		delay    time.Duration
 		degraded bool
-	}{{20 * ms, false}, {150 * ms, false}, {250 * ms, true}, {150 * ms, true}, {50 * ms, false}, {150 * ms, false}} {
+	}{{20 * ms, false}, {130 * ms, false}, {250 * ms, true}, {130 * ms, true}, {50 * ms, false}, {130 * ms, false}} {
 		delay = step.delay
 		w.run(30 * time.Second)
 		if r := w.monitor.Report(w.now); (r.Degraded != "") != step.degraded || r.State != health.Up {

@@ -28,7 +28,7 @@ const (
 	Quiet Evidence = iota
 	// Alive: replies came just now to what was sent through the line.
 	Alive
-	// Suspect: packets are sent and no replies come. Reason enough to ask, none to judge.
+	// Suspect: packets are sent and no replies come. Reason enough to ask one target, none to judge.
 	Suspect
 )
 
@@ -73,49 +73,49 @@ func NewTraffic() *Traffic {
 }
 
 // Sample takes the counters as they are now and the path's smoothed round-trip time (0: unknown), and
-// says what they tell; for Suspect with a reason in words ("3 packets sent, no reply for 80 ms"). To be
-// called only while the path counts as up: what is missed on a dead line is not normal. The first call,
+// says what they tell; for Suspect since when, and with a reason in words ("3 packets sent, no reply for
+// 80 ms"). To be called only while the path counts as up: what is missed on a dead line is not normal. The first call,
 // and one after a pause of more than a second, tells nothing.
 //
-// Suspect comes once; then the daemon asks the targets and reports by Settled.
-func (t *Traffic) Sample(now time.Time, rtt time.Duration, p Packets) (Evidence, string) {
+// Suspect comes once; then the daemon has a target asked (Monitor.Check) and reports by Settled.
+func (t *Traffic) Sample(now time.Time, rtt time.Duration, p Packets) (evidence Evidence, since time.Time, reason string) {
 	d, ok := p.since(t.last)
 	ok = ok && !t.at.IsZero() && now.Sub(t.at) <= maxPause
 	t.last, t.at = p, now
 	if !ok {
 		t.forget()
-		return Quiet, ""
+		return Quiet, time.Time{}, ""
 	}
 	t.handshakes.feed(now, rtt, d.Opened, d.Accepted)
 	t.all.feed(now, rtt, d.Sent, d.Replied)
 	if !t.suspected.IsZero() && (len(t.suspicious.pending) == 0 || now.Sub(t.suspected) > patience) {
 		t.Settled(now, true) // replies came after all, or nobody asked
 	}
-	if reason := t.doubt(now, rtt); reason != "" {
-		return Suspect, reason
+	if e := t.doubt(now, rtt); e != nil {
+		return Suspect, e.pending[0].at, e.silence(now)
 	}
 	if d.Accepted > 0 {
 		t.Proven(now)
 	}
 	if d.Replied > 0 && !t.proof.IsZero() && now.Sub(t.proof) <= credit {
-		return Alive, ""
+		return Alive, time.Time{}, ""
 	}
-	return Quiet, ""
+	return Quiet, time.Time{}, ""
 }
 
-// doubt raises a suspicion if there is reason for one, and returns it; empty: there is none, or there is
+// doubt raises a suspicion if there is reason for one, and returns where; nil: there is none, or there is
 // one already.
-func (t *Traffic) doubt(now time.Time, rtt time.Duration) string {
+func (t *Traffic) doubt(now time.Time, rtt time.Duration) *exchange {
 	if !t.suspected.IsZero() {
-		return ""
+		return nil
 	}
 	for _, e := range []*exchange{&t.handshakes, &t.all} {
 		if e.suspect(now, rtt) {
 			t.suspected, t.suspicious = now, e
-			return e.silence(now)
+			return e
 		}
 	}
-	return ""
+	return nil
 }
 
 // Proven tells that something sent through the line was surely received and answered, such as a probe.
