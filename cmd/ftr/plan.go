@@ -36,7 +36,7 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 	paths := routing.Resolve(cfg, &obs)
 	var selections []routing.Selection
 	for _, family := range scope.Families {
-		unjudged := make([]health.State, len(paths))
+		unjudged := make([]health.Report, len(paths))
 		previous := routing.Adopt(cfg, family, obs.Have)
 		selections = append(selections, routing.Select(cfg, family, paths, unjudged, previous))
 	}

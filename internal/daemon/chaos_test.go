@@ -65,7 +65,7 @@ func TestKilledAtAnyStep(t *testing.T) {
 			obs, err := w.kernel.Observe(t.Context(), routing.ScopeOf(w.cfg))
 			w.must(err)
 			paths := routing.Resolve(w.cfg, &obs)
-			selection := routing.Select(w.cfg, config.IPv4, paths, make([]health.State, len(paths)), nil)
+			selection := routing.Select(w.cfg, config.IPv4, paths, make([]health.Report, len(paths)), nil)
 			plan := routing.Plan(w.cfg, obs.Have, routing.Want(w.cfg, &obs, paths, []routing.Selection{selection}))
 			for _, s := range plan[:min(steps, len(plan))] {
 				w.must(w.kernel.Apply(t.Context(), s))

@@ -338,13 +338,10 @@ func (l *loop) decide(now time.Time) bool {
 	if l.monitors == nil {
 		return false // not even looked yet
 	}
-	states := make([]health.State, len(l.monitors))
-	for i, r := range l.reports(now) {
-		states[i] = r.State
-	}
+	reports := l.reports(now)
 	var next []routing.Selection
 	for _, f := range l.scope.Families {
-		next = append(next, routing.Select(l.Config, f, l.paths, states, l.selection(f)))
+		next = append(next, routing.Select(l.Config, f, l.paths, reports, l.selection(f)))
 	}
 	changed := !slices.EqualFunc(l.selections, next, routing.Selection.Equal)
 	l.selections = next

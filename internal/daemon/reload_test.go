@@ -14,7 +14,11 @@ import (
 
 // start runs a daemon and returns it with what stops it.
 func (w *world) start() (d *daemon.Daemon, stop func()) {
-	d = daemon.New(w.options(w.kernel))
+	return w.startWith(w.options(w.kernel))
+}
+
+func (w *world) startWith(opts daemon.Options) (d *daemon.Daemon, stop func()) {
+	d = daemon.New(opts)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()

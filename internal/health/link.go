@@ -52,6 +52,10 @@ func (m *Monitor) Restore(now time.Time, r Report) {
 	m.verdict = verdict{state: r.State, since: r.Since, reason: r.Reason, restored: true}
 	m.flaps = flaps{count: r.Flaps, first: r.FirstFlap, mark: now, flapping: r.Flapping}
 	m.recovery = recovery{wasUp: true}
+	if r.Degraded != "" && !m.dropsBad() {
+		// A few good answers say little about a line that was bad over a whole window.
+		m.quality = quality{bad: true, reason: r.Degraded, until: now.Add(m.params.Quality.Window)}
+	}
 	if r.State == Down && !r.HeldUntil.IsZero() {
 		m.recovery.first = r.HeldUntil.Add(-m.hold())
 		m.recovery.until = r.HeldUntil

@@ -205,7 +205,9 @@ func (m *Monitor) Report(now time.Time) Report {
 	}
 	if m.quality.bad && r.State == Up {
 		r.Degraded = m.quality.reason
-		r.WeightPercent = m.params.Quality.WeightPercent
+		if !m.dropsBad() {
+			r.WeightPercent = m.params.Quality.WeightPercent
+		}
 	}
 	faded := m.flaps
 	faded.fade(now, m.params.Damping.FlapMemory)

@@ -23,7 +23,8 @@ type quality struct {
 	measured measurement
 	stale    bool // there are newer samples than measured
 	bad      bool
-	reason   string // why it is bad
+	reason   string    // why it is bad
+	until    time.Time // known from before a restart: it stays bad for so long
 }
 
 // measurement is what the window says.
@@ -59,7 +60,7 @@ func (m *Monitor) measure(now time.Time) {
 		q.bad = true
 		return
 	}
-	q.bad = q.bad && !q.measured.within(p)
+	q.bad = q.bad && (now.Before(q.until) || !q.measured.within(p))
 }
 
 // full tells whether the line is busy with traffic that is answered, and late because of it: what is

@@ -96,6 +96,37 @@ func TestQualityHasTwoThresholds(t *testing.T) {
 	}
 }
 
+// A line that was bad before a restart is so after it, until it was well for a whole window.
+func TestQualityIsRestored(t *testing.T) {
+	p := defaults()
+	p.Quality.Latency = config.Limit[time.Duration]{Leave: 200 * ms, Return: 100 * ms}
+	known := health.Report{State: health.Up, Since: start, Reason: "6 of 6 targets answer", Degraded: "round trips take 250 ms, the limit is 200 ms", WeightPercent: 25}
+	for _, tt := range []struct {
+		name    string
+		action  config.Action
+		rtt     time.Duration
+		percent []int // after 0.2 s, 5 s and 20 s
+	}{
+		{"still bad", config.ActionWeight, 250 * ms, []int{25, 25, 25}},
+		{"between the values", config.ActionWeight, 150 * ms, []int{25, 25, 25}},
+		{"well by now", config.ActionWeight, 20 * ms, []int{25, 25, 100}},
+		{"another action by now", config.ActionDown, 20 * ms, []int{100, 100, 100}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p.Quality.Action = tt.action
+			w := newWorld(t, p, &network{rtt: constant(tt.rtt)}, 1)
+			w.monitor.Restore(start, known)
+			for i, after := range []time.Duration{200 * ms, 5 * time.Second, 20 * time.Second} {
+				w.run(start.Add(after).Sub(w.now))
+				r := w.monitor.Report(w.now)
+				if r.State != health.Up || r.WeightPercent != tt.percent[i] || (r.Degraded != "") != (tt.percent[i] != 100) {
+					t.Errorf("after %v: %+v, want %d %% of the weight", after, r, tt.percent[i])
+				}
+			}
+		})
+	}
+}
+
 // Loss that is not to be judged is not.
 func TestLossNotJudged(t *testing.T) {
 	p := defaults()

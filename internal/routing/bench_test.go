@@ -30,7 +30,7 @@ func BenchmarkCycle(b *testing.B) {
 	first := desire(cfg, obs)
 	full := *obs
 	full.Have = first
-	states := make([]health.State, len(cfg.Uplinks))
+	reports := make([]health.Report, len(cfg.Uplinks))
 	for _, bb := range []struct {
 		name string
 		obs  *routing.Observation
@@ -38,13 +38,13 @@ func BenchmarkCycle(b *testing.B) {
 		b.Run(bb.name, func(b *testing.B) {
 			for b.Loop() {
 				paths := routing.Resolve(cfg, bb.obs)
-				s := routing.Select(cfg, config.IPv4, paths, states, routing.Adopt(cfg, config.IPv4, bb.obs.Have))
+				s := routing.Select(cfg, config.IPv4, paths, reports, routing.Adopt(cfg, config.IPv4, bb.obs.Have))
 				routing.Plan(cfg, bb.obs.Have, routing.Want(cfg, bb.obs, paths, []routing.Selection{s}))
 			}
 		})
 		b.Run(bb.name+" want and plan", func(b *testing.B) {
 			paths := routing.Resolve(cfg, bb.obs)
-			s := routing.Select(cfg, config.IPv4, paths, states, nil)
+			s := routing.Select(cfg, config.IPv4, paths, reports, nil)
 			for b.Loop() {
 				routing.Plan(cfg, bb.obs.Have, routing.Want(cfg, bb.obs, paths, []routing.Selection{s}))
 			}

@@ -112,6 +112,12 @@ func hop(device, gateway string) routing.NextHop {
 	return routing.NextHop{Interface: device, Gateway: addr(gateway), Weight: 1}
 }
 
+func weighted(device, gateway string, weight int) routing.NextHop {
+	h := hop(device, gateway)
+	h.Weight = weight
+	return h
+}
+
 // lookup is the rule "from all lookup table".
 func lookup(priority, table uint32, protocol uint8) routing.Rule {
 	return routing.Rule{Family: config.IPv4, Priority: priority, Table: table, Protocol: protocol, SuppressPrefixLength: routing.NoSuppress}

@@ -130,7 +130,7 @@ func anyCycle(t *rapid.T, h *host, cfg *config.Config) cycle {
 func (c cycle) plan(h *host) (routing.State, []routing.Step) {
 	obs := h.observe(c.cfg, c.links)
 	paths := routing.Resolve(c.cfg, obs)
-	selected := routing.Select(c.cfg, config.IPv4, paths, c.states, nil)
+	selected := routing.Select(c.cfg, config.IPv4, paths, judged(c.states), nil)
 	want := routing.Want(c.cfg, obs, paths, []routing.Selection{selected})
 	return want, routing.Plan(c.cfg, obs.Have, want)
 }

@@ -10,7 +10,7 @@ import (
 // Member is an uplink that carries new connections, with its share.
 type Member struct {
 	Uplink int
-	Weight int
+	Weight int // what counts now, 1 to 256: the configured weight with what bad quality leaves of it
 }
 
 // Selection says which uplinks carry new outgoing connections of a family.
@@ -31,32 +31,80 @@ func (s Selection) Equal(o Selection) bool {
 	return s.Family == o.Family && slices.Equal(s.Members, o.Members)
 }
 
-// Select chooses the members of the most preferred group in which an uplink is well. states are the
-// judgements of the paths, by position. previous is the selection before, or what Adopt found; nil: none.
+// Select chooses the members of the most preferred group in which an uplink is well, and their shares.
+// reports are the judgements of the paths, by position; their State and WeightPercent count. previous is
+// the selection before, or what Adopt found; nil: none.
 //
 // A path that is not judged yet keeps its place: it is selected if it was before, or if nothing was.
 // Where no path is well, previous stays.
-func Select(cfg *config.Config, f config.Family, paths []Path, states []health.State, previous *Selection) Selection {
+func Select(cfg *config.Config, f config.Family, paths []Path, reports []health.Report, previous *Selection) Selection {
 	selection := Selection{Family: f}
 	best := 0
+	var percents []int // of the members
 	for i, p := range paths {
 		u := cfg.Uplinks[p.Uplink]
-		if p.Family != f || !u.Grouped || !carries(p, states[i], previous) {
+		if p.Family != f || !u.Grouped || !carries(p, reports[i].State, previous) {
 			continue
 		}
 		switch {
 		case len(selection.Members) == 0 || u.Group < best:
-			best, selection.Members = u.Group, []Member{{u.Index, u.Weight}}
+			best, selection.Members, percents = u.Group, []Member{{u.Index, u.Weight}}, []int{reports[i].WeightPercent}
 		case u.Group == best:
 			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
+			percents = append(percents, reports[i].WeightPercent)
 		}
 	}
+	reduce(selection.Members, percents)
 	if len(selection.Members) == 0 && previous != nil && len(previous.Members) > 0 {
 		kept := *previous
 		kept.Kept = true
 		return kept
 	}
 	return selection
+}
+
+// maxWeight is the largest weight of a next hop: the kernel keeps one less in a byte (rtnetlink(7),
+// rtnh_hops).
+const maxWeight = 256
+
+// reduce takes from the weights of members what their percents say; 0 is 100. Where all keep the same
+// part, nothing changes, since only shares count. The result is exact if whole numbers up to maxWeight
+// can say it, and rounded if not.
+func reduce(members []Member, percents []int) {
+	parts := make([]int, len(members))
+	divisor, greatest := 0, 0
+	equal := true
+	for i, m := range members {
+		part := of(percents[i])
+		equal = equal && part == of(percents[0])
+		parts[i] = m.Weight * part
+		divisor, greatest = gcd(divisor, parts[i]), max(greatest, parts[i])
+	}
+	if equal {
+		return
+	}
+	for i, part := range parts {
+		if greatest/divisor <= maxWeight {
+			members[i].Weight = part / divisor
+			continue
+		}
+		members[i].Weight = max(1, (part*maxWeight+greatest/2)/greatest)
+	}
+}
+
+// of returns a percentage, where 0 is all.
+func of(percent int) int {
+	if percent <= 0 || percent > 100 {
+		return 100
+	}
+	return percent
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 func carries(p Path, state health.State, previous *Selection) bool {
@@ -70,26 +118,29 @@ func carries(p Path, state health.State, previous *Selection) bool {
 	}
 }
 
-// Adopt reads the selection that a previous run, or the original program, left in the kernel; nil if
-// there is none of the configured uplinks in it. A route with a source is no selection: it is that of
+// Adopt reads the selection that a previous run, or the original program, left in the kernel, with the
+// shares that are there; nil if there is none of the configured uplinks in it. A route with a source is no selection: it is that of
 // one line, from a time when the list was longer and this table was the line's.
 func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
-	used := map[string]bool{} // interfaces
+	used := map[string]int{} // weights by interface
 	for _, r := range have.Routes {
 		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && !r.Source.IsValid() {
 			for _, h := range r.NextHops {
-				used[h.Interface] = true
+				used[h.Interface] = h.Weight
 			}
 		}
 	}
 	selection := Selection{Family: f}
 	for _, u := range cfg.Uplinks {
-		if u.Grouped && used[u.Interface] {
-			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
+		if weight, ok := used[u.Interface]; u.Grouped && ok {
+			selection.Members = append(selection.Members, Member{u.Index, weight})
 		}
 	}
-	if len(selection.Members) == 0 {
+	switch len(selection.Members) {
+	case 0:
 		return nil
+	case 1: // alone it is written without its weight
+		selection.Members[0].Weight = cfg.Uplinks[selection.Members[0].Uplink].Weight
 	}
 	return &selection
 }

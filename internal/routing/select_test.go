@@ -21,6 +21,15 @@ func grouped(group, weight int) config.Uplink {
 	return config.Uplink{Interface: "any", Grouped: group != 0, Group: group, Weight: weight}
 }
 
+// judged are reports of paths of full quality.
+func judged(states []health.State) []health.Report {
+	reports := make([]health.Report, len(states))
+	for i, s := range states {
+		reports[i] = health.Report{State: s, WeightPercent: 100}
+	}
+	return reports
+}
+
 func selection(members ...routing.Member) routing.Selection {
 	return routing.Selection{Family: config.IPv4, Members: members}
 }
@@ -71,7 +80,7 @@ func TestSelect(t *testing.T) {
 					paths[i].Problem = "no carrier"
 				}
 			}
-			got := routing.Select(cfg, config.IPv4, paths, tt.states, tt.previous)
+			got := routing.Select(cfg, config.IPv4, paths, judged(tt.states), tt.previous)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Select (-want +got):\n%s", diff)
 			}
@@ -82,9 +91,53 @@ func TestSelect(t *testing.T) {
 func TestSelectJudgesOneFamily(t *testing.T) {
 	cfg := configure(modern, grouped(1, 1))
 	paths := []routing.Path{{Family: config.IPv4}, {Family: config.IPv6}}
-	got := routing.Select(cfg, config.IPv6, paths, []health.State{up, down}, nil)
+	got := routing.Select(cfg, config.IPv6, paths, judged([]health.State{up, down}), nil)
 	if diff := cmp.Diff(routing.Selection{Family: config.IPv6}, got); diff != "" {
 		t.Errorf("Select (-want +got):\n%s", diff)
+	}
+}
+
+// What bad quality leaves of the weights is in proportion to the others, in whole numbers that the kernel
+// can keep.
+func TestSelectReducesWeights(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		weights, percents []int
+		want              []int
+	}{
+		{"nobody", []int{3, 6}, []int{100, 100}, []int{3, 6}},
+		{"0 says nothing", []int{3, 6}, []int{0, 100}, []int{3, 6}},
+		{"one of two equal ones", []int{1, 1}, []int{25, 100}, []int{1, 4}},
+		{"the heavier one", []int{1, 2}, []int{100, 25}, []int{2, 1}},
+		{"one in a hundred", []int{1, 1}, []int{1, 100}, []int{1, 100}},
+		{"all alike: no share changes", []int{2, 6}, []int{25, 25}, []int{2, 6}},
+		{"all, but not alike", []int{1, 1, 1}, []int{50, 25, 100}, []int{2, 1, 4}},
+		{"exact at the limit", []int{256, 64}, []int{100, 25}, []int{16, 1}},
+		{"one alone", []int{7}, []int{25}, []int{7}},
+		{"rounded", []int{256, 3}, []int{100, 33}, []int{256, 1}},
+		{"rounded, at least 1", []int{256, 1}, []int{100, 1}, []int{256, 1}},
+		{"rounded to the nearest", []int{255, 254}, []int{100, 77}, []int{256, 196}},
+		{"greatest weights", []int{256, 256, 256}, []int{100, 99, 98}, []int{100, 99, 98}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var uplinks []config.Uplink
+			var paths []routing.Path
+			var reports []health.Report
+			var want []routing.Member
+			for i, w := range tt.weights {
+				uplinks = append(uplinks, grouped(1, w))
+				paths = append(paths, routing.Path{Uplink: i, Family: config.IPv4})
+				reports = append(reports, health.Report{State: up, WeightPercent: tt.percents[i]})
+				want = append(want, routing.Member{Uplink: i, Weight: tt.want[i]})
+			}
+			// What is degraded in a group that does not carry is of no weight.
+			uplinks, paths = append(uplinks, grouped(2, 1)), append(paths, routing.Path{Uplink: len(paths), Family: config.IPv4})
+			reports = append(reports, health.Report{State: up, WeightPercent: 10})
+			got := routing.Select(configure(modern, uplinks...), config.IPv4, paths, reports, nil)
+			if diff := cmp.Diff(want, got.Members); diff != "" {
+				t.Errorf("members (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -106,14 +159,14 @@ func TestAdopt(t *testing.T) {
 	loose := static("wan2", "203.0.113.2", "203.0.113.1")
 	loose.Grouped = false
 	cfg := configure(modern, one, two, loose) // the default table is 4
-	m0, m1 := routing.Member{Uplink: 0, Weight: 1}, routing.Member{Uplink: 1, Weight: 4}
+	m1 := routing.Member{Uplink: 1, Weight: 4}
 	tests := []struct {
 		name   string
 		routes []routing.Route
 		want   *routing.Selection
 	}{
 		{"nothing", nil, nil},
-		{"multipath, in the order and with the weights of the configuration", []routing.Route{via(4, 117, 0, hop("wan1", "198.51.100.1"), hop("wan0", "192.0.2.1"))}, &routing.Selection{Family: config.IPv4, Members: []routing.Member{m0, m1}}},
+		{"multipath, in the order of the configuration and with the weights of the kernel", []routing.Route{via(4, 117, 0, weighted("wan1", "198.51.100.1", 3), weighted("wan0", "192.0.2.1", 7))}, &routing.Selection{Family: config.IPv4, Members: []routing.Member{{Uplink: 0, Weight: 7}, {Uplink: 1, Weight: 3}}}},
 		{"the original's plain default", []routing.Route{via(4, 3, 0, hop("wan1", "198.51.100.1"))}, &routing.Selection{Family: config.IPv4, Members: []routing.Member{m1}}},
 		{"another table", []routing.Route{via(1, 117, 0, hop("wan0", "192.0.2.1"))}, nil},
 		{"a line's route in a table that was once the line's", []routing.Route{withSource(via(4, 117, 0, hop("wan0", "192.0.2.1")), "192.0.2.2"), deadEnd(4)}, nil},

@@ -28,7 +28,7 @@ func example(b numbers) (*config.Config, *routing.Observation) {
 // desire is what should exist, with everything selected that can be.
 func desire(cfg *config.Config, obs *routing.Observation) routing.State {
 	paths := routing.Resolve(cfg, obs)
-	return routing.Want(cfg, obs, paths, []routing.Selection{routing.Select(cfg, config.IPv4, paths, make([]health.State, len(paths)), nil)})
+	return routing.Want(cfg, obs, paths, []routing.Selection{routing.Select(cfg, config.IPv4, paths, make([]health.Report, len(paths)), nil)})
 }
 
 const wantOriginal = `route default via 192.0.2.1 dev eth1 src 192.0.2.2 table 1 protocol 117

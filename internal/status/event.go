@@ -18,10 +18,10 @@ func (u Uplink) event(now time.Time, previous *Snapshot) Event {
 		return Event{}
 	}
 	was, is := before.values(), u.values()
-	labels := [...]string{AddressChanged: "ip ", GatewayChanged: "gateway ", HealthChanged: "", RoutingChanged: "", FlappingChanged: ""}
+	labels := [...]string{AddressChanged: "ip ", GatewayChanged: "gateway ", HealthChanged: "", RoutingChanged: "", FlappingChanged: "", WeightChanged: "weight "}
 	var parts []string
 	for kind := range is {
-		if was[kind] != is[kind] {
+		if differ(was, is, Kind(kind)) {
 			parts = append(parts, labels[kind]+was[kind]+" --> "+is[kind])
 		}
 	}

@@ -27,7 +27,7 @@ type Uplink struct {
 	// is used until it is found dead.
 	Verdict health.State
 	Routing bool // carries new outgoing connections
-	Weight  int  // share among those that do; 0: it does not
+	Weight  int  // what counts now among those that do, after bad quality; 0: it does not
 
 	Mode       Mode // what people want of it, whatever its health
 	Grouped    bool // false: never used for new outgoing connections
@@ -112,6 +112,7 @@ const (
 	HealthChanged
 	RoutingChanged
 	FlappingChanged
+	WeightChanged
 )
 
 // Change is one difference between two snapshots.
@@ -120,12 +121,12 @@ type Change struct {
 	Family   config.Family
 	Kind     Kind
 	Old, New string
-	Reason   string // of a change of health
+	Reason   string // of a change of health or weight
 }
 
 // sameStory tells whether changes of a kind belong to the flapping of a line, which is told at its
 // beginning and at its end.
-func sameStory(k Kind) bool { return k == HealthChanged || k == RoutingChanged }
+func sameStory(k Kind) bool { return k == HealthChanged || k == RoutingChanged || k == WeightChanged }
 
 // Changes returns what is different in next, and worth telling. Uplinks that only one of the two has are
 // no change, nor is what a flapping line does while it flaps.
@@ -138,12 +139,15 @@ func Changes(previous, next *Snapshot) []Change {
 		}
 		was, is := before.values(), u.values()
 		for kind := range was {
-			if was[kind] == is[kind] || before.Health.Flapping && u.Health.Flapping && sameStory(Kind(kind)) {
+			if !differ(was, is, Kind(kind)) || before.Health.Flapping && u.Health.Flapping && sameStory(Kind(kind)) {
 				continue
 			}
 			c := Change{Uplink: u.Name, Family: u.Family, Kind: Kind(kind), Old: was[kind], New: is[kind]}
 			if c.Kind == HealthChanged {
 				c.Reason = u.Health.Reason
+			}
+			if c.Kind == WeightChanged {
+				c.Reason = u.Health.Degraded
 			}
 			changes = append(changes, c)
 		}
@@ -152,7 +156,16 @@ func Changes(previous, next *Snapshot) []Change {
 }
 
 // values are what people are told of an uplink, by Kind.
-func (u Uplink) values() [5]string {
+type values [6]string
+
+// differ tells whether two values of a kind are a change. A line that goes down or comes back has its
+// whole weight, which is no news.
+func differ(was, is values, k Kind) bool {
+	return was[k] != is[k] && (k != WeightChanged || was[HealthChanged] == is[HealthChanged])
+}
+
+// values returns them.
+func (u Uplink) values() values {
 	role, temper := "standby", "steady"
 	if u.Routing {
 		role = "routing"
@@ -160,7 +173,15 @@ func (u Uplink) values() [5]string {
 	if u.Health.Flapping {
 		temper = "flapping"
 	}
-	return [...]string{word(u.Address), word(u.Gateway), u.Verdict.String(), role, temper}
+	return values{word(u.Address), word(u.Gateway), u.Verdict.String(), role, temper, fmt.Sprintf("%d %%", u.percent())}
+}
+
+// percent is what the quality leaves of the weight.
+func (u Uplink) percent() int {
+	if u.Health.WeightPercent == 0 {
+		return 100
+	}
+	return u.Health.WeightPercent
 }
 
 func word(a netip.Addr) string {
@@ -182,7 +203,7 @@ func Message(previous, next *Snapshot) string {
 		if !ok {
 			before = u
 		}
-		fmt.Fprintf(&b, "Uplink %s (%s): %s\n", u.Name, u.Interface, u.sentence(next.Time, before))
+		fmt.Fprintf(&b, "Uplink %s (%s): %s\n", u.Name, u.Interface, u.sentence(next.Time, before, next.total(u.Family)))
 	}
 	for range next.Kept {
 		b.WriteString("No uplink is well: the last default route stays until one is.\n")
@@ -190,21 +211,42 @@ func Message(previous, next *Snapshot) string {
 	return b.String()
 }
 
-func (u Uplink) sentence(now time.Time, before Uplink) string {
+// total is the weight of all uplinks that carry new connections of a family.
+func (s *Snapshot) total(f config.Family) int {
+	sum := 0
+	for _, u := range s.Uplinks {
+		if u.Family == f {
+			sum += u.Weight
+		}
+	}
+	return sum
+}
+
+// sentence tells an uplink among others whose weights are total.
+func (u Uplink) sentence(now time.Time, before Uplink, total int) string {
 	was, is := before.values(), u.values()
 	parts := make([]string, len(is))
 	for kind, value := range is {
-		if was[kind] != value {
+		if differ(was, is, Kind(kind)) {
 			value = was[kind] + " --> " + value
 		}
 		parts[kind] = value
 	}
 	s := fmt.Sprintf("ip %s, gateway %s, %s, %s", parts[AddressChanged], parts[GatewayChanged], parts[HealthChanged], parts[RoutingChanged])
+	if differ(was, is, WeightChanged) || u.percent() != 100 {
+		s += ", weight " + parts[WeightChanged]
+		if u.Routing && total > 0 {
+			s += ": " + percent(float64(u.Weight)/float64(total)) + " of the new connections"
+		}
+	}
 	if story := u.Health.Story(now); story != "" {
 		return s + " (" + story + ")"
 	}
 	if was[FlappingChanged] != is[FlappingChanged] {
 		return s + " (it flaps no longer)"
+	}
+	if u.Health.Degraded != "" {
+		return s + " (" + u.Health.Degraded + ")"
 	}
 	if reason := u.Health.Reason; reason != "" && (u.Verdict == health.Down || was[HealthChanged] != is[HealthChanged]) {
 		s += " (" + reason + ")"
@@ -242,6 +284,11 @@ func Progress(previous, next *Snapshot) []string {
 			lines = append(lines, u.Name+": in doubt, all targets are asked")
 		case was.Doubt && !is.Doubt:
 			lines = append(lines, u.Name+": no doubt any more, "+is.State.String())
+		}
+		if was.Degraded == "" && is.Degraded != "" {
+			lines = append(lines, u.Name+": degraded: "+is.Degraded)
+		} else if was.Degraded != "" && is.Degraded == "" {
+			lines = append(lines, u.Name+": not degraded any more")
 		}
 		if before.Routing != u.Routing {
 			lines = append(lines, u.Name+": "+before.values()[RoutingChanged]+" --> "+u.values()[RoutingChanged])

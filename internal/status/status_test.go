@@ -145,6 +145,45 @@ func TestUnknownIsNoChange(t *testing.T) {
 	}
 }
 
+// A line of bad quality is told with what remains of its weight, and its share.
+func TestDegradedIsTold(t *testing.T) {
+	const limit = "round trips take 412 ms, the limit is 400 ms"
+	degraded := func(previous *status.Snapshot, l line, percent, weight int) *status.Snapshot {
+		s := take(previous, false, l, well2)
+		if s.Uplinks[0].Health.WeightPercent = percent; percent != 100 {
+			s.Uplinks[0].Health.Degraded = limit
+		}
+		if s.Uplinks[0].Routing {
+			s.Uplinks[0].Weight = weight
+		}
+		return s
+	}
+	well := degraded(nil, well1, 100, 2)
+	bad := degraded(well, well1, 25, 1)
+	want := []status.Change{{Uplink: "Provider 1", Family: config.IPv4, Kind: status.WeightChanged, Old: "100 %", New: "25 %", Reason: limit}}
+	if diff := cmp.Diff(want, status.Changes(well, bad)); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	for _, tt := range []struct {
+		name         string
+		before, next *status.Snapshot
+		line         string
+		changes      int
+	}{
+		{"begins", well, bad, "up, routing, weight 100 % --> 25 %: 50 % of the new connections (" + limit + ")", 1},
+		{"stays", bad, bad, "up, routing, weight 25 %: 50 % of the new connections (" + limit + ")", 0},
+		{"ends", bad, well, "up, routing, weight 25 % --> 100 %: 67 % of the new connections\n", 1},
+		{"goes down", bad, degraded(bad, dead1, 100, 0), "up --> down, routing --> standby (6 of 6 targets silent for 0.3 s)", 2},
+	} {
+		if n := len(status.Changes(tt.before, tt.next)); n != tt.changes {
+			t.Errorf("%s: %d changes, want %d", tt.name, n, tt.changes)
+		}
+		if text := status.Message(tt.before, tt.next); !strings.Contains(text, tt.line) {
+			t.Errorf("%s: %s", tt.name, text)
+		}
+	}
+}
+
 func TestInitialWithoutUplink(t *testing.T) {
 	none := take(nil, false, dead1, absent2)
 	if got, want := status.Initial(none), "Initial default route uplinks: none can be used now"; got != want {

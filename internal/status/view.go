@@ -126,16 +126,14 @@ func NewView(s *Snapshot, version string, started time.Time) View {
 		Configuration: s.Configuration.view(),
 		Uplinks:       []UplinkView{}, Selections: []SelectionView{}, Warnings: []WarningView{},
 	}
-	total := map[config.Family]int{}
 	var families []config.Family
 	for _, u := range s.Uplinks {
 		if !slices.Contains(families, u.Family) {
 			families = append(families, u.Family)
 		}
-		total[u.Family] += u.Weight
 	}
 	for _, u := range s.Uplinks {
-		v.Uplinks = append(v.Uplinks, u.view(total[u.Family]))
+		v.Uplinks = append(v.Uplinks, u.view(s.total(u.Family)))
 	}
 	for _, f := range families {
 		v.Selections = append(v.Selections, selection(v.Uplinks, f.String(), slices.Contains(s.Kept, f)))
@@ -161,7 +159,7 @@ func (u Uplink) view(total int) UplinkView {
 		Name: u.Name, Interface: u.Interface, Family: u.Family.String(), Mode: u.Mode,
 		State: h.State.String(), Since: moment(h.Since), Reason: h.Reason, InDoubt: h.Doubt,
 		Degraded: h.Degraded, Flapping: h.Flapping, HeldUntil: moment(h.HeldUntil), Flaps: h.Flaps,
-		Weight: u.Configured, Percent: h.WeightPercent, Metered: u.Metered,
+		Weight: u.Configured, Percent: u.percent(), Metered: u.Metered,
 		Carries: u.Routing, Address: address(u.Address), Gateway: address(u.Gateway),
 	}
 	if h.HasRTT {
@@ -176,9 +174,6 @@ func (u Uplink) view(total int) UplinkView {
 	}
 	if u.Grouped {
 		v.Group = &u.Group
-	}
-	if v.Percent == 0 {
-		v.Percent = 100
 	}
 	if u.Routing && total > 0 {
 		v.Share = round(float64(u.Weight) / float64(total))
