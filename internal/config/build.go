@@ -25,6 +25,9 @@ func (d *draft) config() *Config {
 	for i := range d.uplinks.value {
 		c.Uplinks = append(c.Uplinks, d.uplink(i, c.Numbers, uint32(n)))
 	}
+	for _, g := range d.groups.value {
+		c.Groups = append(c.Groups, Group{Number: int(g.number.value), Failback: g.failback.value})
+	}
 	return c
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ func (w *walker) check(d *draft) {
 	w.checkInterfaces(d)
 	w.checkUplinks(d)
 	w.checkGroups(d)
+	w.checkListedGroups(d)
 	w.checkDownlinks(d)
 	w.checkTests(d)
 	w.checkNumbers(d)
@@ -141,6 +143,48 @@ func (w *walker) checkGroups(d *draft) {
 	default:
 		fail(w, &d.uplinks, "", nothing+"; add priority_group: 1 to those that should", "")
 	}
+}
+
+// checkListedGroups: each group has uplinks, and is listed once.
+func (w *walker) checkListedGroups(d *draft) {
+	known, form := map[int]bool{}, d.isForm2015()
+	for i := range d.uplinks.value {
+		u := &d.uplinks.value[i]
+		if !u.group.usable() || !u.defaultRoute.usable() {
+			return // it may be the one that is missing
+		}
+		if group, ok := u.groupIn(form); ok {
+			known[group] = true
+		}
+	}
+	first := map[int64]*field[int64]{}
+	for i := range d.groups.value {
+		number := &d.groups.value[i].number
+		if !number.given() {
+			continue
+		}
+		value := strconv.FormatInt(number.value, 10)
+		if other, twice := first[number.value]; twice {
+			fail(w, number, value, "is listed already by "+use(other)+"; make them one entry", "")
+			continue
+		}
+		first[number.value] = number
+		if len(known) > 0 && !known[int(number.value)] {
+			fail(w, number, value, "is the group of no uplink", groupNames(known))
+		}
+	}
+}
+
+// groupNames completes "must be ..." with the groups that there are.
+func groupNames(known map[int]bool) string {
+	var words []string
+	for _, group := range slices.Sorted(maps.Keys(known)) {
+		words = append(words, strconv.Itoa(group))
+	}
+	if len(words) == 1 {
+		return words[0] + ", the only group that uplinks have"
+	}
+	return "one of the groups that uplinks have: " + sentence(words)
 }
 
 func (w *walker) checkDownlinks(d *draft) {

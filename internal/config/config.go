@@ -47,6 +47,7 @@ func FamilyOf(a netip.Addr) Family {
 // changed after Parse returned it, so it may be shared freely.
 type Config struct {
 	Uplinks []Uplink // in the order of the file, which gives each its table, mark and priorities
+	Groups  []Group  // that the file says something of; Failback answers for all
 	LAN     []string // inside interfaces
 	DMZ     []string // inside interfaces with servers; may be empty
 	Tests   Tests    // for lines that say nothing of their own; the daemon reads Uplink.Tests
@@ -90,6 +91,34 @@ type Uplink struct {
 	Mark            uint32 // base_fwmark+i, to be set and matched only under Numbers.Mask
 	AddressPriority uint32 // base_priority+i: rule from the uplink's address
 	MarkPriority    uint32 // base_priority+n+i: rule for the uplink's mark
+}
+
+// Group is what the file says of a priority group.
+type Group struct {
+	Number   int // priority_group of its uplinks
+	Failback Failback
+}
+
+// Failback is what becomes of connections on less preferred lines when a group carries again.
+type Failback uint8
+
+// The ways of failback.
+const (
+	FailbackKeep Failback = iota // they stay until they end
+	FailbackMove                 // they are released and begin anew on the preferred lines
+)
+
+// String returns the word used in the configuration file.
+func (f Failback) String() string { return [...]string{"keep", "move"}[f] }
+
+// Failback returns what is wanted of a priority group.
+func (c *Config) Failback(group int) Failback {
+	for _, g := range c.Groups {
+		if g.Number == group {
+			return g.Failback
+		}
+	}
+	return FailbackKeep
 }
 
 // Log says where the log file is and how it is rotated.

@@ -107,7 +107,7 @@ func (k key) about() string {
 // table's example; without both the key is written as a comment.
 func (p *printer) key(k key, indent string) {
 	p.comment(indent, k.about())
-	if inner, ok := k.inner(); ok {
+	if inner, ok := k.inner(); ok && k.sample == "" {
 		p.line(indent, k.name+":")
 		for _, below := range inner {
 			p.key(below, indent+"  ")

@@ -182,9 +182,10 @@ func (s section) schema() *schema { return objectSchema(s.keys) }
 // sections is a list of mappings with the same keys.
 type sections[T any] struct {
 	into *field[[]T]
-	most int
-	keys func(*T) []key
-	at   func(*T) *field[struct{}]
+	// How many entries there may be.
+	least, most int
+	keys        func(*T) []key
+	at          func(*T) *field[struct{}]
 }
 
 func (s sections[T]) read(w *walker, n *yaml.Node, at place) {
@@ -214,6 +215,9 @@ func (s sections[T]) held() string  { return "" }
 func (s sections[T]) words() string { return "a list whose entries begin with a dash" }
 
 func (s sections[T]) schema() *schema {
-	least, most := 1, s.most
-	return &schema{Type: "array", MinItems: &least, MaxItems: &most, Items: objectSchema(s.keys(new(T)))}
+	list := &schema{Type: []string{"array", "null"}, MaxItems: &s.most, Items: objectSchema(s.keys(new(T)))}
+	if s.least > 0 {
+		list.MinItems = &s.least
+	}
+	return list
 }

@@ -56,6 +56,7 @@ func (s sections[T]) inner() []key { return s.keys(new(T)) }
 // draft is a configuration as it stands in the file, before the whole is checked.
 type draft struct {
 	uplinks field[[]uplinkDraft]
+	groups  field[[]groupDraft]
 
 	downlinks field[struct{}]
 	lan, dmz  field[[]field[string]]
@@ -84,6 +85,12 @@ type uplinkDraft struct {
 	defaultRoute       field[bool]
 	metered            field[bool]
 	tests              testsDraft
+}
+
+type groupDraft struct {
+	section  field[struct{}]
+	number   field[int64]
+	failback field[Failback]
 }
 
 type testsDraft struct {
@@ -120,8 +127,11 @@ const day = 24 * time.Hour
 // table returns the keys of the file, bound to a draft.
 func table(d *draft) []key {
 	return []key{
-		{name: "uplinks", required: true, form: sections[uplinkDraft]{into: &d.uplinks, most: MaxUplinks, keys: uplinkKeys, at: func(u *uplinkDraft) *field[struct{}] { return &u.section }},
+		{name: "uplinks", required: true, form: sections[uplinkDraft]{into: &d.uplinks, least: 1, most: MaxUplinks, keys: uplinkKeys, at: func(u *uplinkDraft) *field[struct{}] { return &u.section }},
 			doc: "The lines to the internet. Their order gives each its routing table, mark and rule priorities: append new lines at the end, so that the numbers of the others stay."},
+		{name: "groups", era: sinceGo, form: sections[groupDraft]{into: &d.groups, most: MaxUplinks, keys: groupKeys, at: func(g *groupDraft) *field[struct{}] { return &g.section }},
+			sample: "[{priority_group: 1, failback: move}]",
+			doc:    "What is different for some priority groups. Those that are not listed have the defaults."},
 		{name: "downlinks", required: true, form: section{&d.downlinks, downlinkKeys(d)},
 			doc: "The inside interfaces, whose traffic goes out over the uplinks."},
 		{name: "tests", required: true, form: section{&d.tests.section, testKeys(&d.tests)},
@@ -166,6 +176,15 @@ func uplinkKeys(u *uplinkDraft) []key {
 			doc: "Whether every byte of the line costs: it is asked each tests.metered_interval while all is calm."},
 		{name: "tests", era: sinceGo, form: section{&u.tests.section, inherited(testKeys(&u.tests))},
 			doc: "What is different for this line from the section tests, key by key."},
+	}
+}
+
+func groupKeys(g *groupDraft) []key {
+	return []key{
+		{name: "priority_group", era: sinceGo, required: true, form: integer(&g.number, -1000000, 1000000),
+			doc: "Number of the group, as its uplinks have it. Each group can be listed once."},
+		{name: "failback", era: sinceGo, form: choice(&g.failback, []string{"keep", "move"}, []Failback{FailbackKeep, FailbackMove}), fallback: "keep",
+			doc: "What becomes of the connections on less preferred lines when this group carries again. keep: they stay there until they end. move: they are released and begin anew on the lines of this group."},
 	}
 }
 

@@ -53,13 +53,18 @@ func grammar(keys []key, indent, dash string) string {
 		if dash != "" {
 			indent, dash = indent+"  ", ""
 		}
-		if _, isList := k.form.(sections[uplinkDraft]); isList {
+		if isList(k) {
 			b.WriteString(grammar(inner, indent+"  ", "- "))
 		} else {
 			b.WriteString(grammar(inner, indent+"  ", ""))
 		}
 	}
 	return b.String()
+}
+
+// isList tells whether a key is a list of sections.
+func isList(k key) bool {
+	return k.form.schema().Items != nil && k.form.schema().Items.Properties != nil
 }
 
 // tables writes a table for each section.
@@ -83,7 +88,7 @@ func tables(keys []key) string {
 		b.WriteString(tableRow(k))
 		if inner, ok := k.inner(); ok {
 			path := k.name
-			if _, isList := k.form.(sections[uplinkDraft]); isList {
+			if isList(k) {
 				path += "[]"
 			}
 			section(path, inner)

@@ -57,6 +57,7 @@ func TestSchemaAccepts(t *testing.T) {
 		"generated": []byte(Generate(found(), []string{"lan0", "br-lan"})),
 		"many":      many(MaxUplinks, ""),
 		"lines":     []byte(fileOfLines),
+		"groups":    fmt.Appendf(nil, base, "", "groups: [{priority_group: 1, failback: move}]"),
 		"targets":   fmt.Appendf(nil, base, `, targets: ["dns://9.9.9.9/example.com", {url: "https://1.1.1.1/", host: one.one.one.one, status: 204}]`, ""),
 	}
 	for _, name := range []string{"2015.conf", "2016.conf", "minimal.conf", "full.conf"} {
@@ -81,6 +82,7 @@ func TestSchemaRejects(t *testing.T) {
 		"log-relative", "log-scalar", "log-numbers", "paths-relative", "send-word", "sender-bad", "recipients-bad", "smtp-list", "smtp-port-high", "auth-typo",
 		"starttls-word", "symbol-unknown", "symbol-elsewhere", "password-credential-bad", "password-list", "misspelt-password", "everything-wrong",
 		"tests-damping", "tests-quality", "targets-section", "targets-unknown", "uplink-tests",
+		"group-mapping", "group-nameless", "group-failback",
 	} {
 		if err := s.Validate(asEditor(t, mustRead(t, filepath.Join(badFiles, name+".conf")))); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -24,6 +24,24 @@ func parseWith(t *testing.T, tests, rest string) *Config {
 	return mustParse(t, "test.conf", fmt.Appendf(nil, base, tests, rest))
 }
 
+func TestFailback(t *testing.T) {
+	for _, test := range []struct {
+		rest string
+		want Failback // of group 1
+	}{
+		{"", FailbackKeep}, {"groups:", FailbackKeep}, {"groups: []", FailbackKeep}, {"groups: [{priority_group: 1}]", FailbackKeep},
+		{"groups: [{priority_group: 1, failback: keep}]", FailbackKeep}, {"groups: [{priority_group: 1, failback: move}]", FailbackMove},
+	} {
+		c := parseWith(t, "", test.rest)
+		if got := c.Failback(1); got != test.want {
+			t.Errorf("%q: failback of group 1 is %s, want %s", test.rest, got, test.want)
+		}
+		if got := c.Failback(2); got != FailbackKeep {
+			t.Errorf("%q: failback of a group that is not listed is %s", test.rest, got)
+		}
+	}
+}
+
 func TestParseInteger(t *testing.T) {
 	for _, test := range []struct {
 		text string

@@ -55,10 +55,12 @@ type loop struct {
 
 	modes    map[string]status.Mode // by interface
 	released map[place]bool         // paths that are down and whose connections were let go
-	known    []Known                // from before the restart
-	voteless []config.Target        // that are silent through all lines
-	votesAt  time.Time              // when that is to be looked at next
-	waiting  []command              // done, but not published yet
+	failback failback
+	settled  bool            // the kernel holds the selections as they are
+	known    []Known         // from before the restart
+	voteless []config.Target // that are silent through all lines
+	votesAt  time.Time       // when that is to be looked at next
+	waiting  []command       // done, but not published yet
 	// publishAt is when the next picture is due, if unpublished: something happened since the last.
 	publishAt   time.Time
 	unpublished bool
@@ -80,6 +82,7 @@ func newLoop(opts Options, watch chan watched) *loop {
 	return &loop{
 		Options: opts, scope: routing.ScopeOf(opts.Config), retry: firstRetry, known: opts.Known,
 		answers: make(chan answer), watch: watch, modes: maps.Clone(opts.Modes), released: map[place]bool{},
+		failback: failback{carried: map[place]bool{}, due: map[place]bool{}},
 	}
 }
 
@@ -177,6 +180,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	if l.ready && l.failure == "" {
 		l.release(ctx) // the routes lead elsewhere by now
+		l.moveBack(ctx)
 	}
 	if !now.Before(l.publishAt) || len(l.waiting) > 0 {
 		l.publish(now)
@@ -344,6 +348,10 @@ func (l *loop) decide(now time.Time) bool {
 		next = append(next, routing.Select(l.Config, f, l.paths, reports, l.selection(f)))
 	}
 	changed := !slices.EqualFunc(l.selections, next, routing.Selection.Equal)
+	if changed {
+		l.failover(next)
+		l.settled = false
+	}
 	l.selections = next
 	return changed
 }
@@ -391,7 +399,7 @@ func (l *loop) agree(steps int) {
 	if l.failure != "" {
 		l.Logger.Info("the kernel agrees again")
 	}
-	l.failure, l.retry = "", firstRetry
+	l.failure, l.retry, l.settled = "", firstRetry, true
 	if !l.ready {
 		l.ready = true
 		l.Logger.Debug("the kernel agrees with the configuration", "steps", steps)

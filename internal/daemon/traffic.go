@@ -182,7 +182,7 @@ func (l *loop) release(ctx context.Context) {
 			continue
 		}
 		l.released[line] = true
-		l.letGo(ctx, p.Family, l.Config.Uplinks[p.Uplink])
+		l.letGo(ctx, p.Family, l.Config.Uplinks[p.Uplink], "it is down")
 	}
 }
 
@@ -193,14 +193,15 @@ type place struct {
 }
 
 // letGo releases the connections of an uplink beside the loop, since there may be very many.
-func (l *loop) letGo(ctx context.Context, f config.Family, u config.Uplink) {
+func (l *loop) letGo(ctx context.Context, f config.Family, u config.Uplink, why string) {
+	delete(l.failback.carried, place{u.Interface, f})
 	mask := l.Config.Numbers.Mask
 	l.probes.Go(func() {
 		n, err := l.Flows.Release(ctx, f, u.Mark, mask)
 		if err != nil && ctx.Err() == nil {
-			l.Logger.Warn("connections of a line that is down could not be released: they hang until they end", "uplink", u.Name, "error", err)
+			l.Logger.Warn(u.Name+": its connections could not be released: they stay until they end", "reason", why, "error", err)
 		} else if n > 0 {
-			l.Logger.Info(u.Name+": its connections were released", "connections", n)
+			l.Logger.Info(u.Name+": its connections were released: "+why, "connections", n)
 		}
 	})
 }
