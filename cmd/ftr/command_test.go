@@ -105,7 +105,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	r := &running{cmd: exec.Command(command, args[2:]...), done: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = ts.MkAbs("."), output, output
-	for _, name := range []string{"PATH", "GORACE", "WORK", "TMPDIR", "LC_ALL", "NOTIFY_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"} {
+	for _, name := range []string{"PATH", "GORACE", "WORK", "TMPDIR", "LC_ALL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"} {
 		if value := ts.Getenv(name); value != "" {
 			r.cmd.Env = append(r.cmd.Env, name+"="+value)
 		}

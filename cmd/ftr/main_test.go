@@ -104,8 +104,11 @@ func wrappers() map[string]string {
 		who = "--securebits +noroot,+noroot_locked"
 	}
 	return map[string]string{
-		"plain":    "exec setpriv " + who + " --inh-caps -all --ambient-caps -all --bounding-set -all \"$@\"",
-		"capable":  "exec setpriv " + who + " --inh-caps -all,+net_admin,+net_raw --ambient-caps -all,+net_admin,+net_raw --bounding-set -all,+net_admin,+net_raw \"$@\"",
+		"plain":   "exec setpriv " + who + " --inh-caps -all --ambient-caps -all --bounding-set -all \"$@\"",
+		"capable": "exec setpriv " + who + " --inh-caps -all,+net_admin,+net_raw --ambient-caps -all,+net_admin,+net_raw --bounding-set -all,+net_admin,+net_raw \"$@\"",
+		// Somebody who may look because of his group, and no more.
+		"member":   `exec setpriv --reuid 65534 --regid 4242 --clear-groups --inh-caps -all --ambient-caps -all --bounding-set -all "$@"`,
+		"down":     `ftr uplink "$1" --runtime-dir "$RUNTIME_DIRECTORY" | grep -q " down "`,
 		"cmpstate": `kernelstate | cmp - "$1"`,
 		"kernelstate": `ip rule; ip -6 rule; ip route show table all; ip -6 route show table all
 grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/fib_multipath_hash_policy | sort`,

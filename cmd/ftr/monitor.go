@@ -85,6 +85,7 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 		flags: f, mailer: mailer, logger: logger, state: cfg.Paths.State, modes: modes,
 		configuration: status.Configuration{File: f.config, Loaded: started},
 	}
+	manager := newAnnouncer(logger)
 	s.daemon = daemon.New(daemon.Options{
 		Config: cfg, Kernel: k, Prober: prober, Flows: k, Logger: logger,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
@@ -95,8 +96,11 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 			mailer.Notify(notify.Message{Time: at, Subject: subject, Body: body})
 		},
 		Restored: mailer.Kick,
-		Publish:  keeper.Offer,
-		Ready:    func() { tellSystemd(logger, sddaemon.SdNotifyReady) },
+		Publish: func(latest *status.Snapshot) {
+			keeper.Offer(latest)
+			manager.offer(latest)
+		},
+		Ready: manager.agree,
 	})
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -105,6 +109,7 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 	group.Go(func() error { return mailer.Run(after) })
 	group.Go(func() error { return keeper.Run(after) })
 	group.Go(func() error { return control(ctx, s, cfg.Paths.Runtime, started, logger) })
+	group.Go(func() error { return manager.run(ctx) })
 	group.Go(func() error { return watchdog(ctx, s.daemon, logger) })
 	group.Go(func() error {
 		defer end()
@@ -128,27 +133,6 @@ func openKeeper(dir string, logger *slog.Logger) (*daemon.Keeper, []daemon.Known
 		logger.Warn("the uplinks are judged anew", "error", err)
 	}
 	return keeper, known
-}
-
-// watchdog tells the service manager that the loop lives, as often as it wants to hear it (WatchdogSec=
-// in systemd.service(5)).
-func watchdog(ctx context.Context, d *daemon.Daemon, logger *slog.Logger) error {
-	every, err := sddaemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
-		return err
-	}
-	ticker := time.NewTicker(every / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		if d.Ping(ctx) == nil {
-			tellSystemd(logger, sddaemon.SdNotifyWatchdog)
-		}
-	}
 }
 
 // sysctlMemory returns what keeps the old values of sysctls in the state directory, which it makes if
@@ -181,11 +165,4 @@ func openLog(stderr io.Writer, debug bool, file config.Log) (*slog.Logger, func(
 		logger.Warn("going on without the log file", "error", err)
 	}
 	return logger, func() { closer.Close() }
-}
-
-// tellSystemd sends a state to the service manager, if there is one (sd_notify(3)).
-func tellSystemd(logger *slog.Logger, state string) {
-	if _, err := sddaemon.SdNotify(false, state); err != nil {
-		logger.Warn("the service manager could not be told", "state", state, "error", err)
-	}
 }
