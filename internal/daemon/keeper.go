@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ftr/internal/config"
 	"ftr/internal/health"
 	"ftr/internal/kernel"
@@ -41,7 +43,10 @@ type Known struct {
 type kept struct {
 	kernel.Place
 	Saved time.Time `json:"saved"`
-	Paths []Known   `json:"paths"`
+	// Running is for how long the machine had run, sleep included, when it was saved. The age follows
+	// from this: the wall clock may have been set since.
+	Running time.Duration `json:"running"`
+	Paths   []Known       `json:"paths"`
 }
 
 // Keeper writes what is known of the paths to the runtime directory, for the next run.
@@ -57,7 +62,8 @@ func NewKeeper(dir string, logger *slog.Logger) *Keeper {
 	return &Keeper{path: filepath.Join(dir, keepName), logger: logger, wake: make(chan struct{}, 1)}
 }
 
-// Load returns what the previous run knew, if it is of this boot and network namespace and not old.
+// Load returns what the previous run knew, if it is of this boot and network namespace and not old. Its
+// times are such of now's clocks.
 func (k *Keeper) Load(now time.Time) ([]Known, error) {
 	here, err := kernel.Here()
 	if err != nil {
@@ -74,10 +80,37 @@ func (k *Keeper) Load(now time.Time) ([]Known, error) {
 	if err := json.Unmarshal(data, &found); err != nil {
 		return nil, fmt.Errorf("read what is known of the uplinks: %s: %w", k.path, err)
 	}
-	if age := now.Sub(found.Saved); found.Place != here || age > fresh || age < -fresh {
-		return nil, nil
+	running, err := uptime()
+	if err != nil {
+		return nil, err
 	}
-	return found.Paths, nil
+	if age := running - found.Running; found.Place == here && age >= 0 && age <= fresh {
+		return found.at(now.Add(-age)), nil
+	}
+	return nil, nil
+}
+
+// at returns the paths as if they had been saved at that time: what the wall clock was set by meanwhile
+// is taken out of their times, and they can be compared with those that come, whatever it does.
+func (k kept) at(saved time.Time) []Known {
+	for i := range k.Paths {
+		r := &k.Paths[i].Report
+		for _, t := range []*time.Time{&r.Since, &r.FirstFlap, &r.HeldUntil} {
+			if !t.IsZero() {
+				*t = saved.Add(t.Sub(k.Saved))
+			}
+		}
+	}
+	return k.Paths
+}
+
+// uptime is for how long the machine has been running, sleep included (CLOCK_BOOTTIME, clock_gettime(2)).
+func uptime() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return 0, fmt.Errorf("ask for how long the machine has been running: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // Offer takes a snapshot to be kept; it never waits.
@@ -123,7 +156,11 @@ func (k *Keeper) write(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	content := kept{Place: here, Saved: now}
+	running, err := uptime()
+	if err != nil {
+		return err
+	}
+	content := kept{Place: here, Saved: now, Running: running}
 	for _, u := range s.Uplinks {
 		if u.Mode != status.Auto {
 			continue // the mode outlives the restart by itself
