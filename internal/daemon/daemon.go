@@ -67,8 +67,9 @@ type Daemon struct {
 	opts     Options
 	commands chan command
 	samples  chan sample
-	watch    chan watched  // to the sampler; holds the latest
-	ruleset  chan struct{} // to the sampler: its tables may be gone
+	watch    chan watched             // to the sampler; holds the latest
+	ruleset  chan struct{}            // to the sampler: its tables may be gone
+	sysctls  atomic.Pointer[[]string] // that matter
 	snapshot atomic.Pointer[status.Snapshot]
 }
 
@@ -147,6 +148,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	d.regard(d.opts.Config)
+	group.Go(func() error { return d.watchSysctls(ctx, in) })
 	group.Go(func() error { return newLoop(d.opts, d.watch).run(ctx, in) })
 	if d.opts.Flows != nil {
 		group.Go(func() error { return (&sampler{Daemon: d}).run(ctx) })
@@ -163,7 +166,16 @@ func (d *Daemon) Snapshot() *status.Snapshot { return d.snapshot.Load() }
 // Reload makes a configuration the one in force. Uplinks that stay, by their interface, keep their
 // health and their place.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
-	return d.command(ctx, func(l *loop) { l.reload(time.Now(), cfg) })
+	return d.command(ctx, func(l *loop) {
+		l.reload(time.Now(), cfg)
+		d.regard(cfg)
+	})
+}
+
+// regard makes a configuration's sysctls the ones that are looked at.
+func (d *Daemon) regard(cfg *config.Config) {
+	keys := routing.ScopeOf(cfg).Sysctls
+	d.sysctls.Store(&keys)
 }
 
 // SetMode takes uplinks out of use or puts them back, by their interface; those not named are judged

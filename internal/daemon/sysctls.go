@@ -1,0 +1,41 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"ftr/internal/routing"
+)
+
+const (
+	// sysctlEvery is the time from one look at the sysctls to the next: the kernel tells of few of their
+	// changes.
+	sysctlEvery = time.Second
+	// sysctlCosts bounds what that takes of the processor, where there are many lines: one part in so many.
+	sysctlCosts = 500
+)
+
+// watchSysctls asks for a look at the kernel whenever a sysctl has another value than before, until ctx
+// ends. It works beside the loop, which need not wake for what is as it was.
+func (d *Daemon) watchSysctls(ctx context.Context, in doors) error {
+	timer := time.NewTimer(sysctlEvery)
+	defer timer.Stop()
+	var before []routing.Sysctl
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		began := time.Now()
+		obs, err := d.opts.Kernel.Observe(ctx, routing.Scope{Sysctls: *d.sysctls.Load()})
+		if err == nil && !slices.Equal(before, obs.Have.Sysctls) { // the loop tells of errors
+			if before != nil {
+				d.pass(routing.Hint{}, in)
+			}
+			before = obs.Have.Sysctls
+		}
+		timer.Reset(max(sysctlEvery, sysctlCosts*time.Since(began)))
+	}
+}
