@@ -14,8 +14,12 @@ import (
 // lockName is the name of the lock in the runtime directory. It holds the number of the process.
 const lockName = "ftr.lock"
 
+// errTaken is wrapped by the error of lock if another process has it.
+var errTaken = errors.New("another monitor or cleanup is running")
+
 // lock makes sure that only one process works on the kernel with this runtime directory. The kernel
-// gives the lock back when the process ends, however it ends.
+// gives the lock back when the process ends, however it ends. unlock is nil if the lock could not be
+// had; where there is an error beside it, only nobody can see who has it.
 func lock(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the runtime directory: %w; choose another with --runtime-dir", err)
@@ -29,13 +33,12 @@ func lock(dir string) (unlock func() error, err error) {
 		holder, _ := io.ReadAll(io.LimitReader(file, 16))
 		file.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another monitor or cleanup is running (process %s holds %s); stop it first", strings.TrimSpace(string(holder)), path)
+			return nil, fmt.Errorf("%w (process %s holds %s); stop it first", errTaken, strings.TrimSpace(string(holder)), path)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if err := errors.Join(file.Truncate(0), writePID(file)); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("write %s: %w", path, err)
+		return file.Close, fmt.Errorf("write %s: %w", path, err)
 	}
 	return file.Close, nil
 }

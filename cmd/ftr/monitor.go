@@ -56,13 +56,18 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 	if err := require("monitor", unix.CAP_NET_ADMIN, unix.CAP_NET_RAW); err != nil {
 		return err
 	}
-	unlock, err := lock(cfg.Paths.Runtime)
-	if err != nil {
-		return err
+	unlock, alone := lock(cfg.Paths.Runtime)
+	if errors.Is(alone, errTaken) {
+		return alone
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	if unlock != nil {
+		defer func() { err = errors.Join(err, unlock()) }()
+	}
 	logger, closeLog := openLog(stderr, f.debug, cfg.Log)
 	defer closeLog()
+	if alone != nil { // lines are worth more than order in a directory
+		logger.Error("going on without a lock: nothing keeps a second monitor or cleanup from working against this one", "error", alone)
+	}
 
 	k, err := kernel.Open(kernel.Options{})
 	if err != nil {
