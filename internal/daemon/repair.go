@@ -21,7 +21,8 @@ const (
 // repairs tells steps that put back what was there before from those that bring something new, and
 // recognises fights. Steps are known by their words. The zero value knows of nothing.
 type repairs struct {
-	agreed  map[string]bool        // steps to what was wanted when the kernel last agreed
+	wanted  routing.State          // when the kernel last agreed
+	agreed  map[string]bool        // steps to that
 	removed map[string]time.Time   // deletions, and when
 	history map[string][]time.Time // repairs, and when
 	slowed  map[string]time.Time   // until when a step must wait
@@ -65,19 +66,18 @@ func (r *repairs) count(now time.Time, text string) {
 }
 
 // settle notes that the kernel agrees with want after these steps, and drops what is too old to matter.
+// What is wanted may become less without a step: the kernel itself removes the routes of an interface that
+// goes down, and they are no repair when it is up again.
 func (r *repairs) settle(now time.Time, want routing.State, steps []routing.Step) {
-	if r.agreed != nil && len(steps) == 0 {
+	if r.agreed != nil && len(steps) == 0 && r.wanted.Equal(want) {
 		return
 	}
+	r.wanted = want
 	r.agreed = make(map[string]bool, len(want.Routes)+len(want.Rules)+len(want.Sysctls))
-	for _, w := range want.Routes {
-		r.agreed[routing.Step{Op: routing.Replace, Route: &w}.String()] = true
-	}
-	for _, w := range want.Rules {
-		r.agreed[routing.Step{Op: routing.Add, Rule: &w}.String()] = true
-	}
-	for _, w := range want.Sysctls {
-		r.agreed[routing.Step{Op: routing.Set, Sysctl: &w}.String()] = true
+	for _, s := range stepsTo(want) {
+		r.agreed[s.String()] = true
+		s.Op = routing.Delete
+		delete(r.removed, s.String()) // it is ours again: the next time that it goes is another one
 	}
 	if r.removed == nil {
 		r.removed = map[string]time.Time{}
@@ -95,6 +95,21 @@ func (r *repairs) settle(now time.Time, want routing.State, steps []routing.Step
 		}
 		return old
 	})
+}
+
+// stepsTo are the steps that make all of a state.
+func stepsTo(want routing.State) []routing.Step {
+	var steps []routing.Step
+	for _, w := range want.Routes {
+		steps = append(steps, routing.Step{Op: routing.Replace, Route: &w})
+	}
+	for _, w := range want.Rules {
+		steps = append(steps, routing.Step{Op: routing.Add, Rule: &w})
+	}
+	for _, w := range want.Sysctls {
+		steps = append(steps, routing.Step{Op: routing.Set, Sysctl: &w})
+	}
+	return steps
 }
 
 // warnings names the fights that go on.

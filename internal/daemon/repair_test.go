@@ -78,3 +78,29 @@ func TestRepairIsTold(t *testing.T) {
 		}
 	})
 }
+
+// A line that comes and goes undoes what we did, and we do it again: that is no repair, and no fight.
+func TestComingAndGoingIsNoFight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, threeStatic)
+		stop := w.run()
+		defer stop()
+		w.until(time.Second, "start", w.agreed)
+		spare := routing.Address{Prefix: prefix("203.0.113.2/24")}
+		for range 8 { // of a line that carries nothing, so that no other route changes with it
+			w.must(w.kernel.SetUp("eth3", false))
+			time.Sleep(100 * time.Millisecond)
+			w.must(w.kernel.SetUp("eth3", true))
+			w.until(50*time.Millisecond, "the route is back", func() bool { return w.line(2) != "" })
+			w.must(w.kernel.RemoveAddress("eth3", spare.Prefix.Addr()))
+			w.until(50*time.Millisecond, "the rule is gone", w.agreed)
+			w.must(w.kernel.AddAddress("eth3", spare))
+			w.until(50*time.Millisecond, "the rule is back", w.agreed)
+		}
+		for _, words := range []string{putBack, fight} {
+			if n := w.logs.count(words); n > 0 {
+				t.Errorf("%q was said %d times", words, n)
+			}
+		}
+	})
+}

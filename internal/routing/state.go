@@ -92,6 +92,11 @@ type State struct {
 	Sysctls []Sysctl
 }
 
+// Equal tells whether two states are the same, in the same order.
+func (s State) Equal(o State) bool {
+	return slices.EqualFunc(s.Routes, o.Routes, Route.Equal) && slices.Equal(s.Rules, o.Rules) && slices.Equal(s.Sysctls, o.Sysctls)
+}
+
 // Address is one address of an interface.
 type Address struct {
 	Prefix netip.Prefix // address and prefix length, example 192.0.2.2/24

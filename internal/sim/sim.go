@@ -146,8 +146,22 @@ func (k *Kernel) Apply(ctx context.Context, step routing.Step) error {
 	if err != nil {
 		return err
 	}
-	k.applied = append(k.applied, step)
+	k.remember(step)
 	return nil
+}
+
+// A demo may go on for weeks: not more than mostApplied steps are remembered, and forgetApplied of them
+// are forgotten at a time.
+const (
+	mostApplied   = 1024
+	forgetApplied = 128
+)
+
+func (k *Kernel) remember(step routing.Step) {
+	if len(k.applied) == mostApplied {
+		k.applied = slices.Delete(k.applied, 0, forgetApplied)
+	}
+	k.applied = append(k.applied, step)
 }
 
 // Play makes a change as another program would: those who watch are told.
@@ -195,7 +209,7 @@ func (k *Kernel) nextFailure() error {
 	return err
 }
 
-// Applied returns the steps that Apply has made, in order.
+// Applied returns the latest steps that Apply has made, at least 896 of them, in order.
 func (k *Kernel) Applied() []routing.Step {
 	k.mu.Lock()
 	defer k.mu.Unlock()
