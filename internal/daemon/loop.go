@@ -196,6 +196,7 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 		l.failed(ctx, now, fmt.Errorf("read the kernel's state: %w", err))
 		return false
 	}
+	obs.Have.Held = l.repairs.held
 	paths := routing.Resolve(l.Config, &obs)
 	if l.monitors == nil {
 		l.adopt(&obs)
@@ -390,7 +391,7 @@ func (l *loop) reconcile(ctx context.Context, now time.Time) {
 		l.lookAt = earliest(l.lookAt, until)
 		return
 	}
-	l.repairs.settle(now, want, steps)
+	l.repairs.settle(now, l.Config, l.obs.Have, want, steps)
 	l.agree(len(steps))
 }
 

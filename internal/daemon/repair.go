@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"ftr/internal/config"
 	"ftr/internal/routing"
 )
 
@@ -26,6 +27,7 @@ type repairs struct {
 	removed map[string]time.Time   // deletions, and when
 	history map[string][]time.Time // repairs, and when
 	slowed  map[string]time.Time   // until when a step must wait
+	held    routing.Places         // where routes of ours were written since the start
 }
 
 // sort parts the steps of a plan: due are to be applied now, and back are those of them that are repairs.
@@ -40,12 +42,17 @@ func (r *repairs) sort(now time.Time, steps []routing.Step) (due, back []routing
 			continue
 		}
 		due = append(due, s)
-		if _, again := r.removed[text]; again || r.agreed[text] {
+		if _, again := r.removed[text]; again || r.agreed[text] || r.intruded(s) {
 			back = append(back, s)
 			r.count(now, text)
 		}
 	}
 	return due, back, until
+}
+
+// intruded tells whether a step deletes what somebody else put before a route of ours.
+func (r *repairs) intruded(s routing.Step) bool {
+	return s.Op == routing.Delete && s.Route != nil && s.Route.Protocol != routing.RouteProtocol && r.held.Has(*s.Route)
 }
 
 // count notes a repair, and slows the next one where they come too often.
@@ -65,14 +72,18 @@ func (r *repairs) count(now time.Time, text string) {
 	}
 }
 
-// settle notes that the kernel agrees with want after these steps, and drops what is too old to matter.
-// What is wanted may become less without a step: the kernel itself removes the routes of an interface that
-// goes down, and they are no repair when it is up again.
-func (r *repairs) settle(now time.Time, want routing.State, steps []routing.Step) {
+// settle notes that the kernel agrees with want after these steps, made from have, and drops what is too
+// old to matter. What is wanted may become less without a step: the kernel itself removes the routes of an
+// interface that goes down, and they are no repair when it is up again.
+func (r *repairs) settle(now time.Time, cfg *config.Config, have, want routing.State, steps []routing.Step) {
 	if r.agreed != nil && len(steps) == 0 && r.wanted.Equal(want) {
 		return
 	}
 	r.wanted = want
+	if r.held == nil {
+		r.held = routing.Places{}
+	}
+	r.held.Write(cfg, have, want)
 	r.agreed = make(map[string]bool, len(want.Routes)+len(want.Rules)+len(want.Sysctls))
 	for _, s := range stepsTo(want) {
 		r.agreed[s.String()] = true

@@ -194,6 +194,8 @@ func (w *world) agreed() bool {
 		return false
 	}
 	want := routing.Want(w.cfg, &obs, routing.Resolve(w.cfg, &obs), []routing.Selection{*adopted})
+	obs.Have.Held = routing.Places{} // nobody else may have the place of one of ours
+	obs.Have.Held.Write(w.cfg, routing.State{}, want)
 	return len(routing.Plan(w.cfg, obs.Have, want)) == 0
 }
 

@@ -152,12 +152,20 @@ func catchesAll(r Rule) bool {
 }
 
 // foreignRoutes warns of routes of others in the tables that we fill. One that has the very place of a
-// route of ours keeps it from being written.
+// route of ours keeps it from being written, unless ours was there before: then it is put back.
 func foreignRoutes(cfg *config.Config, obs *Observation) []Warning {
 	var ws []Warning
 	s := newScene(cfg, obs.Have)
+	unroutable := map[uint32]bool{} // tables of lines that have no route now
+	for _, p := range Resolve(cfg, obs) {
+		unroutable[cfg.Uplinks[p.Uplink].Table] = !p.Routable
+	}
+	seen := map[place]bool{}
 	for _, r := range obs.Have.Routes {
-		if !s.tables[r.Table] || s.owns(r) {
+		first := !seen[placeOf(r)]
+		seen[placeOf(r)] = true
+		intruder := first && s.held.Has(r) && !unroutable[r.Table]
+		if !s.tables[r.Table] || s.owns(r) || intruder {
 			continue
 		}
 		w := Warning{Code: "table-taken", Subject: fmt.Sprintf("table %d", r.Table),

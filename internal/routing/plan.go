@@ -12,7 +12,8 @@ import (
 // Plan returns the steps from have to want, in the order in which they must be applied: sysctls,
 // routes, new rules, and only then what is to go, so that no packet meets a gap. It deletes what
 // carries our tag and what the original program left at the places of cfg; the rest is not ours, and
-// where it has the place of a route of ours, ours is not written (Inspect tells).
+// where it has the place of a route of ours, ours is not written (Inspect tells), unless ours was there
+// before (have.Held).
 //
 // After a step that failed, the deletions behind it must wait for the next plan: they count on what was
 // to be done before.
@@ -26,7 +27,7 @@ func Plan(cfg *config.Config, have, want State) []Step {
 	}
 	scene := newScene(cfg, have)
 	for _, r := range want.Routes {
-		if at := scene.at[placeOf(r)]; !slices.ContainsFunc(at, r.Equal) && (len(at) == 0 || scene.owns(at[0])) {
+		if !slices.ContainsFunc(scene.at[placeOf(r)], r.Equal) && scene.free(r) {
 			steps = append(steps, Step{Op: Replace, Route: &r})
 		}
 	}
@@ -103,7 +104,8 @@ func unwantedRoutes(s *scene, have, want State) []Route {
 		seen[p] = true
 		w, ok := wanted[p]
 		replaced := ok && first && !slices.ContainsFunc(s.at[p], w.Equal)
-		if s.owns(r) && !replaced && (!ok || !w.Equal(r)) {
+		intruder := ok && first && s.held[p] && !r.Other // stands before ours, unless it is ours or replaced
+		if (s.owns(r) || intruder) && !replaced && (!ok || !w.Equal(r)) {
 			gone = append(gone, r)
 		}
 	}
@@ -121,12 +123,30 @@ type place struct {
 
 func placeOf(r Route) place { return place{r.Family, r.Table, r.Destination, r.Metric} }
 
+// Places are places of routes: each a family, a table, a destination and a metric.
+type Places map[place]bool
+
+// Has tells whether a route has one of the places.
+func (p Places) Has(r Route) bool { return p[placeOf(r)] }
+
+// Write adds the places that hold what is wanted, once the steps of Plan are done: not those that
+// somebody else had before.
+func (p Places) Write(cfg *config.Config, have, want State) {
+	s := newScene(cfg, have)
+	for _, r := range want.Routes {
+		if s.free(r) {
+			p[placeOf(r)] = true
+		}
+	}
+}
+
 // scene is what is there, prepared for questions.
 type scene struct {
 	cfg    *config.Config
 	tables map[uint32]bool // of the configuration
 	stale  map[uint32]bool // to which adopted rules lead
 	at     map[place][]Route
+	held   Places
 }
 
 func newScene(cfg *config.Config, have State) *scene {
@@ -135,6 +155,7 @@ func newScene(cfg *config.Config, have State) *scene {
 		tables: map[uint32]bool{cfg.Numbers.DefaultTable: true},
 		stale:  map[uint32]bool{},
 		at:     make(map[place][]Route, len(have.Routes)),
+		held:   have.Held,
 	}
 	for _, u := range cfg.Uplinks {
 		s.tables[u.Table] = true
@@ -154,6 +175,12 @@ func newScene(cfg *config.Config, have State) *scene {
 // program's in a table of ours.
 func (s *scene) owns(r Route) bool {
 	return r.Protocol == RouteProtocol || adoptableRoute(r) && (s.tables[r.Table] || s.stale[r.Table])
+}
+
+// free tells whether the place of a route is ours to write.
+func (s *scene) free(r Route) bool {
+	at := s.at[placeOf(r)]
+	return len(at) == 0 || s.owns(at[0]) || s.held.Has(r)
 }
 
 // Protocols of what ip(8) makes without being told one, as the original program did: unspec for rules,

@@ -124,7 +124,8 @@ func carries(p Path, state health.State, previous *Selection) bool {
 func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 	used := map[string]int{} // weights by interface
 	for _, r := range have.Routes {
-		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && !r.Source.IsValid() {
+		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && !r.Source.IsValid() &&
+			(r.Protocol == RouteProtocol || adoptableRoute(r)) {
 			for _, h := range r.NextHops {
 				used[h.Interface] = h.Weight
 			}

@@ -168,6 +168,7 @@ func TestAdopt(t *testing.T) {
 		{"nothing", nil, nil},
 		{"multipath, in the order of the configuration and with the weights of the kernel", []routing.Route{via(4, 117, 0, weighted("wan1", "198.51.100.1", 3), weighted("wan0", "192.0.2.1", 7))}, &routing.Selection{Family: config.IPv4, Members: []routing.Member{{Uplink: 0, Weight: 7}, {Uplink: 1, Weight: 3}}}},
 		{"the original's plain default", []routing.Route{via(4, 3, 0, hop("wan1", "198.51.100.1"))}, &routing.Selection{Family: config.IPv4, Members: []routing.Member{m1}}},
+		{"somebody else's default", []routing.Route{via(4, 4, 1, hop("wan1", "198.51.100.1")), via(4, 16, 0, hop("wan0", "192.0.2.1"))}, nil},
 		{"another table", []routing.Route{via(1, 117, 0, hop("wan0", "192.0.2.1"))}, nil},
 		{"a line's route in a table that was once the line's", []routing.Route{withSource(via(4, 117, 0, hop("wan0", "192.0.2.1")), "192.0.2.2"), deadEnd(4)}, nil},
 		{"interfaces of others, and one without group", []routing.Route{via(4, 117, 0, hop("eth7", "192.0.2.1"), hop("wan2", "203.0.113.1"))}, nil},

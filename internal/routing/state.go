@@ -90,6 +90,9 @@ type State struct {
 	Routes  []Route
 	Rules   []Rule
 	Sysctls []Sysctl
+	// Held are the places where this process has written routes before: whatever has replaced one there
+	// may be replaced. Nobody knows of any at the start.
+	Held Places
 }
 
 // Equal tells whether two states are the same, in the same order.
