@@ -56,6 +56,8 @@ type loop struct {
 	modes    map[string]status.Mode // by interface
 	released map[place]bool         // paths that are down and whose connections were let go
 	failback failback
+	stands   standings
+	sources  sources
 	settled  bool            // the kernel holds the selections as they are
 	known    []Known         // from before the restart
 	voteless []config.Target // that are silent through all lines
@@ -82,6 +84,7 @@ func newLoop(opts Options, watch chan watched) *loop {
 	return &loop{
 		Options: opts, scope: routing.ScopeOf(opts.Config), retry: firstRetry, known: opts.Known,
 		answers: make(chan answer), watch: watch, modes: maps.Clone(opts.Modes), released: map[place]bool{},
+		stands: standings{}, sources: sources{},
 		failback: failback{carried: map[place]bool{}, due: map[place]bool{}},
 	}
 }
@@ -180,6 +183,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	if l.ready && l.failure == "" {
 		l.release(ctx) // the routes lead elsewhere by now
+		l.renumbered(ctx)
 		l.moveBack(ctx)
 	}
 	if !now.Before(l.publishAt) || len(l.waiting) > 0 {
@@ -314,6 +318,7 @@ func (l *loop) reload(now time.Time, cfg *config.Config) {
 		l.selections[i] = routing.Transfer(s, l.Config, cfg)
 	}
 	l.Config, l.scope = cfg, routing.ScopeOf(cfg)
+	clear(l.stands) // they count uplinks as the configuration before did
 	if l.monitors != nil {
 		l.follow(now, routing.Resolve(cfg, &l.obs)) // the look that comes next knows new interfaces
 	}
@@ -346,7 +351,7 @@ func (l *loop) decide(now time.Time) bool {
 	reports := l.reports(now)
 	var next []routing.Selection
 	for _, f := range l.scope.Families {
-		next = append(next, routing.Select(l.Config, f, l.paths, reports, l.selection(f)))
+		next = append(next, l.keep(now, routing.Select(l.Config, f, l.paths, reports, l.selection(f))))
 	}
 	changed := !slices.EqualFunc(l.selections, next, routing.Selection.Equal)
 	if changed {
