@@ -98,7 +98,7 @@ func TestFlaps(t *testing.T) {
 		}
 		stop()
 		synctest.Wait()
-		if n := runtime.NumGoroutine(); n != goroutines {
+		if n := runtime.NumGoroutine(); n > goroutines { // those of the test before may be gone
 			t.Errorf("%d goroutines after the daemon's end, %d before its start", n, goroutines)
 		}
 	})
