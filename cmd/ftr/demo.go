@@ -39,8 +39,8 @@ func demo(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	logger, closeLog := openLog(stdout, true, config.Log{})
-	defer closeLog()
+	logger, logFile := openLog(stdout, true, config.Log{})
+	defer logFile.Close()
 	logger.Info("demo: a simulated network with random failures; nothing of this machine is touched", "seed", seed)
 
 	group, ctx := errgroup.WithContext(ctx)

@@ -63,8 +63,8 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 	if unlock != nil {
 		defer func() { err = errors.Join(err, unlock()) }()
 	}
-	logger, closeLog := openLog(stderr, f.debug, cfg.Log)
-	defer closeLog()
+	logger, logFile := openLog(stderr, f.debug, cfg.Log)
+	defer logFile.Close()
 	if alone != nil { // lines are worth more than order in a directory
 		logger.Error("going on without a lock: nothing keeps a second monitor or cleanup from working against this one", "error", alone)
 	}
@@ -87,7 +87,7 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 	keeper, known := openKeeper(cfg.Paths.Runtime, logger)
 	mailer := notify.NewMailer(cfg.Email, filepath.Join(cfg.Paths.State, "mail"), logger)
 	s := &service{
-		flags: f, mailer: mailer, logger: logger, state: cfg.Paths.State, modes: modes,
+		flags: f, mailer: mailer, logger: logger, logFile: logFile, log: cfg.Log, paths: cfg.Paths, modes: modes,
 		configuration: status.Configuration{File: f.config, Loaded: started},
 	}
 	manager := newAnnouncer(logger)
@@ -158,16 +158,16 @@ func sysctlMemory(dir string, logger *slog.Logger) func(key, old string) error {
 	return store.Remember
 }
 
-// openLog returns the logger and what closes it. Without its file the program goes on: the lines are
+// openLog returns the logger and its file. Without its file the program goes on: the lines are
 // worth more than the log.
-func openLog(stderr io.Writer, debug bool, file config.Log) (*slog.Logger, func()) {
+func openLog(stderr io.Writer, debug bool, file config.Log) (*slog.Logger, *logging.File) {
 	opts := logging.Options{Console: stderr, Debug: debug, File: file}
 	if f, ok := stderr.(*os.File); ok {
 		opts.Color, opts.Journal = logging.Detect(f, os.Getenv)
 	}
-	logger, closer, err := logging.Setup(opts)
+	logger, opened, err := logging.Setup(opts)
 	if err != nil {
 		logger.Warn("going on without the log file", "error", err)
 	}
-	return logger, func() { closer.Close() }
+	return logger, opened
 }

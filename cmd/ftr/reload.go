@@ -17,7 +17,8 @@ func reloadCommand(f *flags) *cobra.Command {
 		return reload(cmd.Context(), f.runtimeDir(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 	})
 	c.Long = `reload lets the running monitor put its configuration file in force, and waits until that is done. Lines that
-stay keep their health, their connections and their numbers. Where the file has errors, they are printed as check
+stay keep their health, their connections and their numbers. A new log file is used from then on; other directories
+(paths) are used from the next start on, which is said. Where the file has errors, they are printed as check
 prints them, and the configuration that was in force stays; ftr status says so until a good file is loaded.
 SIGHUP does the same, and tells only the log. It needs root (sudo), or the user that monitor runs as.
 
@@ -43,5 +44,8 @@ func reload(ctx context.Context, dir string, stdout, stderr io.Writer) error {
 		since = " since " + configuration.Loaded.In(time.Local).Format(time.TimeOnly)
 	}
 	fmt.Fprintf(stdout, "%s is in force%s\n", configuration.File, since)
+	for _, text := range configuration.Restart {
+		fmt.Fprintf(stdout, "%s\n", text)
+	}
 	return nil
 }

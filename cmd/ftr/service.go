@@ -16,6 +16,7 @@ import (
 
 	"ftr/internal/config"
 	"ftr/internal/daemon"
+	"ftr/internal/logging"
 	"ftr/internal/notify"
 	"ftr/internal/routing"
 	"ftr/internal/status"
@@ -28,11 +29,14 @@ type service struct {
 	daemon *daemon.Daemon
 	mailer *notify.Mailer
 	logger *slog.Logger
-	state  string // directory
+	paths  config.Paths // in use until the end
+
+	logFile *logging.File
 
 	mu            sync.Mutex
 	configuration status.Configuration
 	modes         map[string]status.Mode // by interface
+	log           config.Log             // in force
 }
 
 // Snapshot implements web.Controller.
@@ -62,7 +66,7 @@ func (s *service) SetUplink(ctx context.Context, iface string, mode status.Mode)
 		return err
 	}
 	s.modes = modes
-	if err := writeModes(s.state, modes); err != nil {
+	if err := writeModes(s.paths.State, modes); err != nil {
 		return fmt.Errorf("it is done, but will not survive a restart: %w", err)
 	}
 	return nil
@@ -78,12 +82,48 @@ func (s *service) Reload(ctx context.Context) error {
 		s.configuration.Refused = refused
 		return refused
 	}
-	if err := s.daemon.Reload(ctx, cfg); err != nil {
-		return err
+	change, err := s.openLog(cfg.Log)
+	if err != nil {
+		s.configuration.Refused = &status.LoadError{File: s.flags.config, Time: now, Err: err}
+		return s.configuration.Refused
 	}
+	if err := s.daemon.Reload(ctx, cfg); err != nil {
+		return errors.Join(err, change.Drop())
+	}
+	if err := change.Use(); err != nil {
+		s.logger.Warn("the last records in the former log file may be lost", "error", err)
+	}
+	s.log = cfg.Log
 	s.mailer.Update(cfg.Email)
-	s.configuration = status.Configuration{File: s.flags.config, Loaded: now}
+	s.configuration = status.Configuration{File: s.flags.config, Loaded: now, Restart: restart(s.paths, cfg.Paths)}
+	for _, text := range s.configuration.Restart {
+		s.logger.Warn(text)
+	}
 	return nil
+}
+
+// openLog opens the log file of a new configuration. One that could not be opened at the start, and is
+// wanted as before, is no reason to refuse what else is new.
+func (s *service) openLog(form config.Log) (*logging.Change, error) {
+	change, err := s.logFile.Open(form)
+	if err != nil && form == s.log {
+		s.logger.Warn("still going on without the log file", "error", err)
+		return s.logFile.Keep(), nil
+	}
+	return change, err
+}
+
+// restart says which directories are others than those in use.
+func restart(used, wanted config.Paths) []string {
+	var texts []string
+	for _, d := range []struct{ key, used, wanted string }{
+		{"paths.state", used.State, wanted.State}, {"paths.runtime", used.Runtime, wanted.Runtime},
+	} {
+		if d.used != d.wanted {
+			texts = append(texts, fmt.Sprintf("%s is %s now; %s is used until monitor is restarted", d.key, d.wanted, d.used))
+		}
+	}
+	return texts
 }
 
 // read reads and judges the configuration file as it is now.

@@ -36,7 +36,9 @@ func TestForeignRoutes(t *testing.T) {
 	}
 	// Once it is gone, the place is ours too.
 	b.must(b.Router.Batch("route del default table 4 metric 1 proto static"))
-	b.wait("ours in its place", time.Second, func() bool { return !strings.Contains(b.table(4), "proto static") && strings.Count(b.table(4), "default") == 2 })
+	b.wait("ours in its place", time.Second, func() bool {
+		return !strings.Contains(b.table(4), "proto static") && strings.Count(b.table(4), "default") == 2
+	})
 	want = state()
 	b.must(b.Router.Batch("route replace default " + foreign + " table 4 metric 1 proto static"))
 	b.wait("it is undone", time.Second, func() bool { return state() == want })

@@ -26,26 +26,23 @@ type Options struct {
 	File    config.Log // an empty File: no log file
 }
 
-// Setup returns a logger for opts and what closes its log file.
+// Setup returns a logger for opts and its log file, which can be changed, and is to be closed.
 //
-// Where the log file cannot be opened, the error names the path and the cure, and the logger and
-// closer returned with it are good for the console alone: whether to go on is up to the caller.
-func Setup(opts Options) (*slog.Logger, io.Closer, error) {
+// Where the log file cannot be opened, the error names the path and the cure, and the logger returned
+// with it writes to the console alone: whether to go on is up to the caller.
+func Setup(opts Options) (*slog.Logger, *File, error) {
 	handlers := []slog.Handler{}
 	if opts.Console != nil {
 		handlers = append(handlers, consoleHandler(opts))
 	}
-	var closer io.Closer = io.NopCloser(nil)
-	var failed error
-	if opts.File.File != "" {
-		file, err := OpenRotating(opts.File.File, opts.File.MaxSize, opts.File.OldFiles)
-		if err == nil {
-			closer = file
-			handlers = append(handlers, newHandler(file, fileLayout{}, slog.LevelInfo))
-		}
-		failed = err
+	file := &File{}
+	handlers = append(handlers, newHandler(file, fileLayout{}, slog.LevelInfo))
+	change, err := file.Open(opts.File)
+	if err == nil {
+		err = change.Use()
 	}
-	return slog.New(slog.NewMultiHandler(handlers...)), closer, failed
+	file.form = opts.File // where it failed it is tried again
+	return slog.New(slog.NewMultiHandler(handlers...)), file, err
 }
 
 func consoleHandler(opts Options) slog.Handler {

@@ -14,6 +14,8 @@ type Configuration struct {
 	Loaded time.Time // when it was put in force
 	// Refused is why the latest attempt to load the file changed nothing; nil: it was put in force.
 	Refused *LoadError
+	// Restart says, each in a sentence, what of it is not in force before the program is started again.
+	Restart []string
 }
 
 // LoadError is a configuration that was not put in force. The one before stays.

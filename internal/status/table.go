@@ -179,10 +179,14 @@ func (v UplinkView) state(l Layout) (text, style string) {
 	return text, style
 }
 
-// lines tell of a configuration that was not put in force.
+// lines tell of a configuration that was not put in force, or not wholly.
 func (c ConfigurationView) lines(l Layout) []string {
+	var restart []string
+	for _, text := range c.Restart {
+		restart = append(restart, l.indented("Of the configuration, "+text+".", "", "  ", yellow)...)
+	}
 	if c.Error == nil {
-		return nil
+		return restart
 	}
 	text := "The configuration on disk was refused"
 	if c.Error.Time != nil {
@@ -192,7 +196,7 @@ func (c ConfigurationView) lines(l Layout) []string {
 	if c.Loaded != nil {
 		running = "running with the configuration of " + l.clock(*c.Loaded)
 	}
-	lines := append([]string{""}, l.indented(text+": "+c.Error.Message+"; "+running+".", "", "  ", red)...)
+	lines := slices.Concat(restart, []string{""}, l.indented(text+": "+c.Error.Message+"; "+running+".", "", "  ", red))
 	for _, p := range c.Error.Problems {
 		lines = append(lines, l.indented(p.Severity+": "+p.Text, "  ", "    ", plain)...)
 	}

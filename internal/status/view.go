@@ -41,6 +41,8 @@ type ConfigurationView struct {
 	File   string     `json:"file"`
 	Loaded *time.Time `json:"loaded"` // null: unknown
 	Error  *LoadView  `json:"error"`  // null: the file was put in force
+	// Restart says, each in a sentence, what of it is not in force before the daemon is started again.
+	Restart []string `json:"needs_restart"`
 }
 
 // LoadView is a LoadError in JSON.
@@ -195,7 +197,10 @@ func selection(uplinks []UplinkView, family string, kept bool) SelectionView {
 }
 
 func (c Configuration) view() ConfigurationView {
-	v := ConfigurationView{File: c.File, Loaded: moment(c.Loaded)}
+	v := ConfigurationView{File: c.File, Loaded: moment(c.Loaded), Restart: slices.Clone(c.Restart)}
+	if v.Restart == nil {
+		v.Restart = []string{}
+	}
 	if c.Refused != nil {
 		refused := NewLoadView(c.Refused)
 		v.Error = &refused
