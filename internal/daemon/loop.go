@@ -26,9 +26,9 @@ const (
 	breath = 5 * time.Millisecond
 	// voteEvery is how often it is looked whether targets are silent through all lines.
 	voteEvery = 250 * time.Millisecond
-	// publishEvery is how often answers of probes alone make a new picture; with hundreds of lines they
-	// come all the time.
-	publishEvery = 50 * time.Millisecond
+	// publishEvery is how often new measurements alone make a new picture; with hundreds of lines they
+	// come all the time. A new state makes one at once.
+	publishEvery = time.Second
 	// firstRetry and lastRetry bound the pause after a step failed.
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 15 * time.Second
@@ -44,6 +44,7 @@ type loop struct {
 	traffics   []*health.Traffic // of paths, by position
 	selections []routing.Selection
 	snapshot   *status.Snapshot
+	published  []health.Report // that the snapshot was made from
 	warned     []routing.Warning
 
 	lookAt  time.Time     // when the kernel is to be read next
@@ -186,7 +187,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.renumbered(ctx)
 		l.moveBack(ctx)
 	}
-	if !now.Before(l.publishAt) || len(l.waiting) > 0 {
+	if !now.Before(l.publishAt) || len(l.waiting) > 0 || l.stale(now) {
 		l.publish(now)
 	}
 }
@@ -240,9 +241,14 @@ func (l *loop) follow(now time.Time, paths []routing.Path) {
 	l.paths, l.monitors, l.traffics, l.known = paths, monitors, traffics, nil
 }
 
-// phase spreads paths evenly, however many there are: the fractions of the multiples of the golden ratio.
+// inStep is how many paths are asked at the same time: waking up costs more than a probe, but hundreds
+// of answers at once would delay one another.
+const inStep = 8
+
+// phase spreads groups of paths evenly, however many there are: the fractions of the multiples of the
+// golden ratio.
 func phase(path int) float64 {
-	_, fraction := math.Modf(float64(path) * math.Phi)
+	_, fraction := math.Modf(float64(path/inStep) * math.Phi)
 	return fraction
 }
 
@@ -440,13 +446,21 @@ func (l *loop) failed(ctx context.Context, now time.Time, err error) {
 	l.retry = min(2*l.retry, lastRetry)
 }
 
+// stale tells whether a path is in another state, or for another reason, than the last snapshot says.
+func (l *loop) stale(now time.Time) bool {
+	return !slices.EqualFunc(l.published, l.reports(now), func(a, b health.Report) bool {
+		return a.State == b.State && a.Doubt == b.Doubt && a.Reason == b.Reason && a.Degraded == b.Degraded
+	})
+}
+
 // publish makes the snapshot of the turn and tells what changed since the last.
 func (l *loop) publish(now time.Time) {
 	if l.monitors == nil {
 		return
 	}
 	l.publishAt, l.unpublished = now.Add(publishEvery), false
-	next := status.Take(now, l.Config, l.paths, l.reports(now), l.selections, l.warned, l.snapshot)
+	l.published = l.reports(now)
+	next := status.Take(now, l.Config, l.paths, l.published, l.selections, l.warned, l.snapshot)
 	for i, u := range next.Uplinks {
 		next.Uplinks[i].Mode = l.modes[u.Interface]
 	}
