@@ -178,6 +178,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	now = time.Now()
 	l.vote(now)
 	l.send(ctx, l.poll(now))
+	l.vote(now) // what silence just showed of a target may have to be asked through other lines at once
 	if l.decide(now) {
 		l.lookAt = now // silence became a verdict: the next turn comes at once and tells
 		return
