@@ -30,6 +30,7 @@ func (l *loop) poll(now time.Time) []request {
 func (l *loop) send(ctx context.Context, requests []request) {
 	for _, r := range requests {
 		path, monitor, traffic := l.paths[r.path], l.monitors[r.path], l.traffics[r.path]
+		name := l.Config.Uplinks[path.Uplink].Name // another configuration may be in force when the answer comes
 		if r.Target.Method == config.Gateway {
 			r.Target.Address = path.Gateway
 		}
@@ -40,7 +41,7 @@ func (l *loop) send(ctx context.Context, requests []request) {
 			if ctx.Err() != nil {
 				return
 			}
-			l.Logger.Debug(l.Config.Uplinks[path.Uplink].Name + ": " + outcome(r.Target, rtt, err))
+			l.Logger.Debug(name + ": " + outcome(r.Target, rtt, err))
 			select {
 			case l.answers <- answer{monitor: monitor, traffic: traffic, id: r.ID, rtt: rtt, err: err}:
 			case <-ctx.Done():

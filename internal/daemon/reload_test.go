@@ -73,6 +73,24 @@ func TestReload(t *testing.T) {
 	})
 }
 
+// A probe that is under way ends in peace though its uplink is gone.
+func TestReloadWhileProbing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, threeStatic)
+		d, stop := w.start()
+		defer stop()
+		w.until(time.Second, "start", func() bool { return w.defaults() == "eth1*1 eth2*2" && w.agreed() })
+		w.silence("eth3", true)
+		time.Sleep(1500 * time.Millisecond) // it is in doubt: something is asked all the time
+		w.reload(d, `- {interface: eth1, type: static, ip: 192.0.2.2, gateway: 192.0.2.1, priority_group: 1}
+`)
+		time.Sleep(5 * time.Second)
+		if w.defaults() != "eth1*1" || !w.agreed() {
+			t.Errorf("default route: %s", w.defaults())
+		}
+	})
+}
+
 func TestMode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, threeStatic)
