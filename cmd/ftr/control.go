@@ -26,7 +26,7 @@ func control(ctx context.Context, c web.Controller, dir string, started time.Tim
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	var group errgroup.Group
-	listener, err := web.Listen(ctx, web.Socket(dir))
+	listener, err := web.Listen(ctx, web.Socket(dir), logger)
 	if err != nil {
 		logger.Error("ftr status, uplink and reload will not reach this process; SIGHUP reloads", "error", err)
 	} else {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -22,21 +23,21 @@ import (
 func TestListen(t *testing.T) {
 	dir := directory(t)
 	path := Socket(dir)
-	first, err := Listen(t.Context(), path)
+	first, err := Listen(t.Context(), path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|socketMode {
 		t.Errorf("the socket: %v, %v", info, err)
 	}
-	if _, err := Listen(t.Context(), path); err == nil || !strings.Contains(err.Error(), "another process answers there") {
+	if _, err := Listen(t.Context(), path, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another process answers there") {
 		t.Errorf("beside a living one: %v", err)
 	}
 	// A process that dies leaves its socket.
 	if err := first.(*socket).UnixListener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := Listen(t.Context(), path)
+	second, err := Listen(t.Context(), path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("a stale socket is in the way: %v", err)
 	}
@@ -53,6 +54,81 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// A socket that is removed while somebody listens comes back, its directory too, and who is connected
+// stays so. What others put in its place is left alone.
+func TestSocketComesBack(t *testing.T) {
+	path := filepath.Join(directory(t), "run", SocketName)
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	log := &logBook{}
+	listener, err := Listen(t.Context(), path, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRouter("Fibre")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	server := New(Options{Controller: r, Logger: slog.New(slog.DiscardHandler), UID: os.Geteuid()})
+	go func() { ended <- server.Run(ctx, listener) }()
+	status := func(conn net.Conn) error {
+		if _, err := io.WriteString(conn, "GET /v1/status HTTP/1.1\r\nHost: ftr\r\n\r\n"); err != nil {
+			return err
+		}
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		_, err = io.Copy(io.Discard, response.Body)
+		return err
+	}
+	open := dial(t, path)
+	defer open.Close()
+	if err := status(open); err != nil {
+		t.Fatal(err)
+	}
+	for i, remove := range []func(string) error{os.Remove, func(p string) error { return os.RemoveAll(filepath.Dir(p)) }} {
+		if err := remove(path); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for {
+			if _, _, err = NewClient(path).Status(t.Context()); err == nil && log.count("it is made again") == i+1 {
+				break
+			}
+			if time.Since(began) > 5*time.Second {
+				t.Fatalf("removal %d: it does not come back, or is not told: %v", i, err)
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+		if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|socketMode {
+			t.Errorf("removal %d: the socket: %v, %v", i, info, err)
+		}
+		if err := status(open); err != nil {
+			t.Errorf("removal %d: a connection that was open: %v", i, err)
+		}
+	}
+	err = os.WriteFile(path+".aside", []byte("precious"), 0o600)
+	if err == nil {
+		err = os.Rename(path+".aside", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(2 * lookEvery) // it has looked by then
+	if err := status(open); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
+		t.Errorf("what others put there: %q, %v", text, err)
+	}
+}
+
 func TestListenRefuses(t *testing.T) {
 	dir := directory(t)
 	file := filepath.Join(dir, "file")
@@ -65,7 +141,7 @@ func TestListenRefuses(t *testing.T) {
 		filepath.Join(dir, "missing", "x"): "no such file or directory; choose another directory with --runtime-dir",
 		filepath.Join(dir, strings.Repeat("x", 90)): "choose another directory with --runtime-dir",
 	} {
-		l, err := Listen(t.Context(), path)
+		l, err := Listen(t.Context(), path, slog.New(slog.DiscardHandler))
 		if err == nil {
 			l.Close()
 		}

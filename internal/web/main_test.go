@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -92,6 +93,24 @@ func (r *router) ordered() []string {
 	return slices.Clone(r.orders)
 }
 
+// logBook collects what is logged; it may be written concurrently.
+type logBook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBook) count(s string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), s)
+}
+
 // directory makes one that every user may enter.
 func directory(t *testing.T) string {
 	t.Helper()
@@ -110,7 +129,7 @@ func directory(t *testing.T) string {
 func serve(t *testing.T, c Controller, change func(*Server)) (socket string, stop func()) {
 	t.Helper()
 	socket = Socket(directory(t))
-	listener, err := Listen(t.Context(), socket)
+	listener, err := Listen(t.Context(), socket, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
