@@ -2,22 +2,33 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Flaps.
 const (
-	flapLines = 16               // enough that one is always there while the others are on their way back
+	flapLines = 16               // the last one never breaks, so that there is always a way
+	flapHands = 4                // so many lines break at the same time
 	flapLimit = 10 * time.Second // until the routes follow
-	warmFlaps = 50               // before the first look at what the program holds
+	flapHold  = 500 * time.Millisecond
+	flapBrief = 100 * time.Millisecond
+	// flapLag is how long after a brief flap what was asked in it may lead to a verdict.
+	flapLag = 700 * time.Millisecond
+	// flapWindow is how many flaps are compared, the first with the last.
+	flapWindow = 100
 )
 
-// flapPhase breaks and repairs lines at random. One breaks while several others are still on their way
-// back.
+// flapPhase breaks and repairs lines at random, by carrier and silently. Some break while others are still
+// on their way back.
 func flapPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	d, err := b.newBed(ctx, flapLines, "", withoutHold)
 	if err != nil {
@@ -27,7 +38,6 @@ func flapPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	if err := d.fresh(ctx); err != nil {
 		return nil, err
 	}
-	flaps := 50 * b.runs // 1,000 by default
 	fresh, err := d.stacks(ctx)
 	if err != nil {
 		return nil, err
@@ -37,23 +47,11 @@ func flapPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 			return nil, err
 		}
 	}
-	f := &flapping{bed: d, out: &Figure{What: fmt.Sprintf("%d flaps of %d lines: carrier lost → route changed", flaps, flapLines), Unit: "ms"}}
-	if err := f.run(ctx, flaps); err != nil {
+	f := newFlapping(d, 50*b.runs) // 1,000 by default
+	if err := f.run(ctx); err != nil {
 		return nil, err
 	}
-	end, err := statusOf(d.program)
-	if err != nil {
-		return nil, err
-	}
-	stuck := &Figure{What: "… flaps after which the routes were not right within 10 s", Goal: worst(0), Samples: []float64{float64(f.stuck)}}
-	// Buffers of the kernel's sockets and the collector's timing come and go: a leak of one thing in
-	// each flap would show as hundreds.
-	files := &Figure{What: "… more descriptors than after the first 50", Goal: worst(2), Samples: []float64{float64(end.files - f.warm.files)}}
-	memory := &Figure{
-		What: "… more resident memory than after the first 50", Unit: "MB", Goal: worst(4), Samples: []float64{end.rss - f.warm.rss},
-		Note: fmt.Sprintf("from %s MB", number(f.warm.rss)),
-	}
-	figures := []*Figure{stuck, f.out, files, memory}
+	figures := f.figures()
 	if !b.own() {
 		return figures, nil
 	}
@@ -63,78 +61,196 @@ func flapPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	}), err
 }
 
-// flapping is what flaps did.
+// flapping is a run of flaps.
 type flapping struct {
 	*bed
-	out   *Figure
-	stuck int
-	warm  process
+	ready chan int // lines that are in use and left alone
+	todo  chan int // numbers of the flaps to come
+
+	mu      sync.Mutex
+	out     map[string]*Figure // by the fault
+	back    *Figure
+	stuck   int
+	samples []process
 }
 
-func (f *flapping) run(ctx context.Context, flaps int) (err error) {
-	wire := carrier()
+func newFlapping(d *bed, flaps int) *flapping {
+	f := &flapping{
+		bed: d, ready: make(chan int, flapLines), todo: make(chan int, flaps), out: map[string]*Figure{},
+		back: &Figure{What: "… line well again → used", Unit: "ms"},
+	}
+	for _, i := range rand.Perm(flapLines - 1) {
+		f.ready <- i
+	}
 	for k := range flaps {
-		if k == min(warmFlaps, flaps/2) {
-			if f.warm, err = statusOf(f.program); err != nil {
-				return err
+		f.todo <- k
+	}
+	close(f.todo)
+	for _, fault := range faults() {
+		f.out[fault.name] = &Figure{What: fmt.Sprintf("… %s → route changed", map[string]string{"carrier": "carrier lost", "silent": "silent failure"}[fault.name]), Unit: "ms"}
+	}
+	return f
+}
+
+// faults are the ways to break a line.
+func faults() []fault { return []fault{carrier(), silent()} }
+
+// run makes all flaps, several at once, and holds what is there afterwards against what was before.
+func (f *flapping) run(ctx context.Context) error {
+	var before, after map[place]lineSet
+	var rules, now int
+	if err := f.watch.look(func(s *state) { before, rules = maps.Clone(s.defaults), s.rules }); err != nil {
+		return err
+	}
+	group, inner := errgroup.WithContext(ctx)
+	for range flapHands {
+		group.Go(func() error {
+			for range f.todo {
+				if err := f.one(inner, group); err != nil {
+					return err
+				}
 			}
-		}
-		i, err := f.choose(ctx)
-		if err != nil {
-			return err
-		}
-		out := f.watch.expect(func(s *state) bool { return !s.uses(i) })
-		at, err := wire.set(f.Lab, i, true)
-		if err != nil {
-			return err
-		}
-		if err := f.follows(ctx, out, f.out, at); err != nil {
-			return err
-		}
-		if _, err := wire.set(f.Lab, i, false); err != nil {
-			return err
-		}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	all := f.watch.expect(func(s *state) bool { return s.usesAll() })
-	return f.follows(ctx, all, nil, time.Time{})
+	if _, _, err := f.follows(ctx, all); err != nil {
+		return err
+	}
+	if err := pause(ctx, settle); err != nil {
+		return err
+	}
+	if err := f.watch.look(func(s *state) { after, now = maps.Clone(s.defaults), s.rules }); err != nil {
+		return err
+	}
+	if !maps.Equal(before, after) || rules != now {
+		return fmt.Errorf("%d default routes and %d rules before, %d and %d, or others, afterwards", len(before), rules, len(after), now)
+	}
+	return nil
 }
 
-// choose returns a line that is in use, at random. At least one other stays.
-func (f *flapping) choose(ctx context.Context) (int, error) {
-	enough := f.watch.expect(func(s *state) bool { return s.best(s.table).count() > 1 })
-	if err := f.follows(ctx, enough, nil, time.Time{}); err != nil {
-		return 0, err
+// one breaks a line and repairs it. That it is used again is waited for beside the flaps that follow.
+func (f *flapping) one(ctx context.Context, group *errgroup.Group) error {
+	var i int
+	select {
+	case i = <-f.ready:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	var used []int
-	err := f.watch.look(func(s *state) {
-		for i := range flapLines {
-			if s.uses(i) {
-				used = append(used, i)
-			}
-		}
-	})
-	if err == nil && len(used) < 2 {
-		err = fmt.Errorf("only %d lines are in use after %s; the program said:\n%s", len(used), flapLimit, f.program.tail.last())
-	}
-	if err != nil {
-		return 0, err
-	}
-	return used[rand.IntN(len(used))], nil
-}
-
-// follows waits for the routes, and counts if they do not come.
-func (f *flapping) follows(ctx context.Context, e *expectation, figure *Figure, since time.Time) error {
-	at, ok, err := e.wait(ctx, flapLimit)
+	how := faults()[rand.IntN(len(faults()))]
+	brief := rand.IntN(5) == 0
+	out := f.watch.expect(func(s *state) bool { return !s.uses(i) })
+	at, err := how.set(f.Lab, i, true)
 	if err != nil {
 		return err
 	}
-	if figure != nil {
-		figure.took(at.Sub(since), ok, flapLimit)
+	f.bench.say(at, "line %d breaks (%s)", i+1, how.name)
+	hold := time.Duration(rand.Int64N(int64(flapBrief)))
+	if !brief {
+		took, ok, err := f.follows(ctx, out)
+		if err != nil {
+			return err
+		}
+		f.note(f.out[how.name], took.Sub(at), ok)
+		hold = time.Duration(rand.Int64N(int64(flapHold)))
+	}
+	if err := pause(ctx, hold); err != nil {
+		return err
+	}
+	if at, err = how.set(f.Lab, i, false); err != nil {
+		return err
+	}
+	f.bench.say(at, "line %d is well again", i+1)
+	if err := f.sample(); err != nil {
+		return err
+	}
+	group.Go(func() error { return f.returns(ctx, i, at, brief) })
+	return nil
+}
+
+// returns waits until a line is used again, and gives it back.
+func (f *flapping) returns(ctx context.Context, i int, at time.Time, brief bool) error {
+	if brief {
+		if err := pause(ctx, flapLag); err != nil {
+			return err
+		}
+	}
+	in, ok, err := f.follows(ctx, f.watch.expect(func(s *state) bool { return s.uses(i) }))
+	if err != nil {
+		return err
+	}
+	if !brief {
+		f.note(f.back, in.Sub(at), ok)
+	}
+	f.ready <- i
+	return nil
+}
+
+// follows waits for the routes, and counts if they do not come.
+func (f *flapping) follows(ctx context.Context, e *expectation) (time.Time, bool, error) {
+	at, ok, err := e.wait(ctx, flapLimit)
+	if err != nil {
+		return at, ok, err
 	}
 	if !ok {
+		f.mu.Lock()
 		f.stuck++
+		f.mu.Unlock()
 	}
-	return f.program.ended()
+	return at, ok, f.program.ended()
+}
+
+func (f *flapping) note(figure *Figure, d time.Duration, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	figure.took(d, ok, flapLimit)
+}
+
+// sample looks at what the program takes.
+func (f *flapping) sample() error {
+	s, err := statusOf(f.program)
+	if err != nil {
+		return errors.Join(err, f.program.ended())
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.samples = append(f.samples, s)
+	return nil
+}
+
+// figures are those of the flaps, and what the program takes more in the last ones than in the first.
+func (f *flapping) figures() []*Figure {
+	figures := []*Figure{{
+		What: fmt.Sprintf("%d flaps of %d lines: not followed by the routes within %s", len(f.samples), flapLines-1, flapLimit),
+		Goal: worst(0), Samples: []float64{float64(f.stuck)},
+	}}
+	for _, fault := range faults() {
+		figures = append(figures, f.out[fault.name])
+	}
+	return append(figures, f.back,
+		growth("descriptors", "", 2, f.samples, func(p process) float64 { return float64(p.files) }),
+		growth("threads", "", 2, f.samples, func(p process) float64 { return float64(p.threads) }),
+		growth("resident memory", "MB", 4, f.samples, func(p process) float64 { return p.rss }))
+}
+
+// growth compares the medians of the first and the last samples.
+func growth(what, unit string, goal float64, samples []process, of func(process) float64) *Figure {
+	n := min(flapWindow, len(samples)/2)
+	middle := func(some []process) float64 {
+		f := &Figure{}
+		for _, p := range some {
+			f.Samples = append(f.Samples, of(p))
+		}
+		return f.spread().median
+	}
+	first, last := middle(samples[:n]), middle(samples[len(samples)-n:])
+	return &Figure{
+		What: fmt.Sprintf("… more %s in the last %d flaps than in the first", what, n), Unit: unit, Goal: worst(goal), Samples: []float64{last - first},
+		Note: fmt.Sprintf("medians: %s and %s", number(first), number(last)),
+	}
 }
 
 // stacks makes our program end with the stacks of its goroutines (SIGQUIT) and counts them, after what

@@ -12,6 +12,7 @@ import (
 type process struct {
 	rss, peak float64 // MB, resident
 	files     int     // descriptors
+	threads   int
 	cpu       time.Duration
 }
 
@@ -34,16 +35,22 @@ func statusOf(p *program) (s process, err error) {
 		return s, fmt.Errorf("look at the program: %w", err)
 	}
 	s.rss, s.peak, s.files = kilobytes(string(status), "VmRSS:"), kilobytes(string(status), "VmHWM:"), len(files)
+	s.threads = int(field(string(status), "Threads:"))
 	s.cpu, err = cpuTime(string(stat))
 	return s, err
 }
 
 // kilobytes reads a line of /proc/PID/status, in MB.
-func kilobytes(status, key string) float64 {
+func kilobytes(status, key string) float64 { return field(status, key) * 1024 / 1e6 }
+
+// field reads the number in a line of /proc/PID/status; 0: there is none.
+func field(status, key string) float64 {
 	for line := range strings.Lines(status) {
 		if rest, ok := strings.CutPrefix(line, key); ok {
-			v, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return v * 1024 / 1e6
+			if words := strings.Fields(rest); len(words) > 0 {
+				v, _ := strconv.ParseFloat(words[0], 64)
+				return v
+			}
 		}
 	}
 	return 0

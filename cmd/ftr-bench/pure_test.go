@@ -185,4 +185,29 @@ func TestReadings(t *testing.T) {
 	if got := kilobytes("Name: x\nVmRSS:\t   1000 kB\n", "VmRSS:"); got != 1.024 {
 		t.Errorf("memory: %v MB, want 1.024", got)
 	}
+	if got := field("Name: x\nThreads:\t9\nEmpty:\n", "Threads:"); got != 9 {
+		t.Errorf("threads: %v, want 9", got)
+	}
+}
+
+// What the first and the last flaps have in common is no growth, even where single samples stick out.
+func TestGrowth(t *testing.T) {
+	steady := []process{{files: 30}, {files: 31}, {files: 90}, {files: 31}, {files: 32}, {files: 31}}
+	leak := make([]process, 400)
+	for k := range leak {
+		leak[k].files = 30 + k/50
+	}
+	for _, c := range []struct {
+		name    string
+		samples []process
+		want    string
+	}{
+		{"steady", steady, held},
+		{"one in 50 flaps is lost", leak, missed},
+	} {
+		f := growth("descriptors", "", 2, c.samples, func(p process) float64 { return float64(p.files) })
+		if got := f.Verdict(); got != c.want {
+			t.Errorf("%s: %v (%s): %s, want %s", c.name, f.Samples, f.Note, got, c.want)
+		}
+	}
 }
