@@ -97,6 +97,9 @@ func faults() []fault { return []fault{carrier(), silent()} }
 
 // run makes all flaps, several at once, and holds what is there afterwards against what was before.
 func (f *flapping) run(ctx context.Context) error {
+	if err := pause(ctx, settle); err != nil { // a line of which no answer is known yet is waited for longer
+		return err
+	}
 	var before, after map[place]lineSet
 	var rules, now int
 	if err := f.watch.look(func(s *state) { before, rules = maps.Clone(s.defaults), s.rules }); err != nil {

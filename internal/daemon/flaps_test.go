@@ -198,7 +198,7 @@ func (h holdings) noMoreThan(t *testing.T, warm holdings) {
 	if warm.sizes == nil {
 		t.Fatalf("%d flaps are too few to compare what the program holds", h.flaps)
 	}
-	if h.goroutines != warm.goroutines {
+	if h.goroutines > warm.goroutines { // those of the test before may be gone
 		t.Errorf("%d goroutines after %d flaps, %d after %d", h.goroutines, h.flaps, warm.goroutines, warm.flaps)
 	}
 	if h.heap > warm.heap+mostGrowth {
