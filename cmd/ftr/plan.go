@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"ftr/internal/config"
+	"ftr/internal/daemon"
 	"ftr/internal/health"
 	"ftr/internal/routing"
 )
@@ -36,7 +39,7 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 	paths := routing.Resolve(cfg, &obs)
 	var selections []routing.Selection
 	for _, family := range scope.Families {
-		unjudged := make([]health.Report, len(paths))
+		unjudged := keptShares(cfg, paths)
 		previous := routing.Adopt(cfg, family, obs.Have)
 		selections = append(selections, routing.Select(cfg, family, paths, unjudged, previous))
 	}
@@ -55,4 +58,24 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 	}
 	// monitor would refuse to start.
 	return refuse(routing.Inspect(cfg, &obs), stderr)
+}
+
+// keptShares returns reports of paths that are not judged, except that lines of bad quality keep the part
+// of their weight that the running monitor leaves them. Who may not read what it knows sees the weights as
+// configured.
+func keptShares(cfg *config.Config, paths []routing.Path) []health.Report {
+	reports := make([]health.Report, len(paths))
+	known, err := daemon.NewKeeper(cfg.Paths.Runtime, slog.New(slog.DiscardHandler)).Load(time.Now())
+	if err != nil {
+		return reports
+	}
+	for i, p := range paths {
+		quality := cfg.Uplinks[p.Uplink].Tests.Quality
+		for _, k := range known {
+			if k.Interface == p.Interface && k.Family == p.Family && k.Report.Degraded != "" && quality.Action == config.ActionWeight {
+				reports[i].WeightPercent = quality.WeightPercent
+			}
+		}
+	}
+	return reports
 }

@@ -38,6 +38,19 @@ func TestDegradedWeight(t *testing.T) {
 	if u := shown.Uplinks[0]; code != 1 || u.State != "up" || u.Percent != 10 || u.Share != 0.0476 {
 		t.Errorf("status: exit code %d, %+v", code, u)
 	}
+	b.wait("a plan that keeps the weights", 15*time.Second, func() bool {
+		text, code := b.output("plan")
+		return code == 0 && text == "# nothing: the kernel agrees with the configuration\n"
+	})
+	b.must(b.StopDaemon())
+	before := b.tables()
+	b.restart()
+	for range 10 {
+		b.pause(200 * time.Millisecond)
+		if after := b.tables(); after != before {
+			t.Fatalf("after a restart the routes are\n%s\nwant\n%s", after, before)
+		}
+	}
 	attempts := b.Spread(t.Context(), b.Plan.Servers[0], 300, 5*time.Second)
 	if share := attempts.Shares(3)[0]; share > 0.12 {
 		t.Errorf("the bad line carried %.3f of the connections, want about 0.048", share)
