@@ -2,10 +2,8 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -216,65 +214,6 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 	return true
 }
 
-// moved tells whether a path leads another way than before, so that what was known of it is void. A path
-// that has lost its address is the monitor's business: it is down.
-func moved(before, after routing.Path) bool {
-	return before.Source.IsValid() && after.Source.IsValid() &&
-		(before.Source != after.Source || before.Gateway != after.Gateway)
-}
-
-// follow makes paths the ones in force, with the monitors that there are, by interface and family, and
-// new ones. Where a path leads another way than before, nothing is known of it, and it keeps its place
-// until it is judged.
-func (l *loop) follow(now time.Time, paths []routing.Path) {
-	monitors, traffics := make([]*health.Monitor, len(paths)), make([]*health.Traffic, len(paths))
-	for i, p := range paths {
-		j := slices.IndexFunc(l.paths, func(o routing.Path) bool { return o.Interface == p.Interface && o.Family == p.Family })
-		if j < 0 || moved(l.paths[j], p) {
-			monitors[i], traffics[i] = health.New(l.Config.Uplinks[p.Uplink].Tests, l.Rand, now), health.NewTraffic()
-			monitors[i].Stagger(phase(i))
-			l.recall(now, p, monitors[i])
-			monitors[i].SetAdmin(now, l.modes[p.Interface] == status.ForcedDown, byHand)
-			continue
-		}
-		monitors[i], traffics[i] = l.monitors[j], l.traffics[j]
-	}
-	l.paths, l.monitors, l.traffics, l.known = paths, monitors, traffics, nil
-}
-
-// inStep is how many paths are asked at the same time: waking up costs more than a probe, but hundreds
-// of answers at once would delay one another.
-const inStep = 8
-
-// phase spreads groups of paths evenly, however many there are: the fractions of the multiples of the
-// golden ratio.
-func phase(path int) float64 {
-	_, fraction := math.Modf(float64(path/inStep) * math.Phi)
-	return fraction
-}
-
-// recall gives a monitor what was known of its path before a restart, if it is the same.
-func (l *loop) recall(now time.Time, p routing.Path, m *health.Monitor) {
-	for _, k := range l.known {
-		if k.Interface == p.Interface && k.Index == p.Index && k.Family == p.Family && k.Address == p.Source {
-			m.Restore(now, k.Report)
-		}
-	}
-}
-
-// announce says what traffic is to be watched. The sampler takes the latest.
-func (l *loop) announce() {
-	select {
-	case <-l.watch:
-	default:
-	}
-	w := watched{families: l.scope.Families}
-	for _, u := range l.Config.Uplinks {
-		w.interfaces = append(w.interfaces, u.Interface)
-	}
-	l.watch <- w
-}
-
 // vote takes the vote from targets that are silent through all lines, and gives it back when they answer.
 // Where some targets are silent and others not, the other lines are asked too, so that it is known soon
 // whose fault it is.
@@ -310,46 +249,6 @@ func (l *loop) vote(now time.Time) {
 	l.voteless = lost
 }
 
-// adopt takes over the selection that a previous run left in the kernel.
-func (l *loop) adopt(obs *routing.Observation) {
-	for _, f := range l.scope.Families {
-		if s := routing.Adopt(l.Config, f, obs.Have); s != nil {
-			l.selections = append(l.selections, *s)
-		}
-	}
-}
-
-// reload puts a configuration in force. What belongs to an uplink is found again by its interface.
-func (l *loop) reload(now time.Time, cfg *config.Config) {
-	for i, s := range l.selections {
-		l.selections[i] = routing.Transfer(s, l.Config, cfg)
-	}
-	l.Config, l.scope = cfg, routing.ScopeOf(cfg)
-	clear(l.stands) // they count uplinks as the configuration before did
-	if l.monitors != nil {
-		l.follow(now, routing.Resolve(cfg, &l.obs)) // the look that comes next knows new interfaces
-	}
-	for i, m := range l.monitors {
-		m.Update(now, cfg.Uplinks[l.paths[i].Uplink].Tests)
-	}
-	l.announce()
-	l.lookAt = now
-}
-
-// warn logs what is new among the warnings. What keeps an uplink from being used is told with its
-// health already.
-func (l *loop) warn(warnings []routing.Warning) {
-	if l.snapshot != nil { // before, nothing else has told why an uplink is not used
-		warnings = slices.DeleteFunc(warnings, func(w routing.Warning) bool { return w.Code == routing.UplinkUnusable })
-	}
-	for _, w := range warnings {
-		if !slices.Contains(l.warned, w) {
-			l.Logger.Warn(w.String())
-		}
-	}
-	l.warned = warnings
-}
-
 // decide makes the selections from the health as it is now, and tells whether they changed.
 func (l *loop) decide(now time.Time) bool {
 	if l.monitors == nil {
@@ -376,112 +275,4 @@ func (l *loop) selection(f config.Family) *routing.Selection {
 		}
 	}
 	return nil
-}
-
-// reconcile makes the kernel agree. A step that fails does not keep the others from being done, but
-// deletions wait until all that is wanted exists: what is to go may be all that a packet has.
-func (l *loop) reconcile(ctx context.Context, now time.Time) {
-	want := routing.Want(l.Config, &l.obs, l.paths, l.selections)
-	steps, back, until := l.repairs.sort(now, routing.Plan(l.Config, l.obs.Have, want))
-	var errs []error
-	for _, s := range steps {
-		if s.Op == routing.Delete && len(errs) > 0 {
-			break
-		}
-		if err := l.apply(ctx, s); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		l.failed(ctx, now, err)
-		return
-	}
-	if len(back) > 0 {
-		l.Logger.Info(told(back))
-	}
-	if !until.IsZero() {
-		l.lookAt = earliest(l.lookAt, until)
-		return
-	}
-	l.repairs.settle(now, l.Config, l.obs.Have, want, steps)
-	l.agree(len(steps))
-}
-
-// agree notes that the kernel holds what it should.
-func (l *loop) agree(steps int) {
-	if l.failure != "" {
-		l.Logger.Info("the kernel agrees again")
-	}
-	l.failure, l.retry, l.settled = "", firstRetry, true
-	if !l.ready {
-		l.ready = true
-		l.Logger.Debug("the kernel agrees with the configuration", "steps", steps)
-		l.Ready()
-	}
-}
-
-func (l *loop) apply(ctx context.Context, s routing.Step) error {
-	if s.Op == routing.Set {
-		if err := l.Remember(s.Sysctl.Key, s.Old); err != nil {
-			l.Logger.Warn("the old value of a sysctl could not be kept, cleanup will not put it back",
-				"sysctl", s.Sysctl.Key, "value", s.Old, "error", err)
-		}
-	}
-	l.Logger.Debug(s.String())
-	if err := l.Kernel.Apply(ctx, s); err != nil {
-		return fmt.Errorf("%s: %w", s, err)
-	}
-	return nil
-}
-
-// failed logs a failure once, and plans the next try.
-func (l *loop) failed(ctx context.Context, now time.Time, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	if text := err.Error(); text != l.failure {
-		l.Logger.Error("the kernel does not agree yet, trying again:\n" + text)
-		l.failure = text
-	}
-	l.lookAt = now.Add(l.retry)
-	l.retry = min(2*l.retry, lastRetry)
-}
-
-// stale tells whether a path is in another state, or for another reason, than the last snapshot says.
-func (l *loop) stale(now time.Time) bool {
-	return !slices.EqualFunc(l.published, l.reports(now), func(a, b health.Report) bool {
-		return a.State == b.State && a.Doubt == b.Doubt && a.Reason == b.Reason && a.Degraded == b.Degraded
-	})
-}
-
-// publish makes the snapshot of the turn and tells what changed since the last.
-func (l *loop) publish(now time.Time) {
-	if l.monitors == nil {
-		return
-	}
-	l.publishAt, l.unpublished = now.Add(publishEvery), false
-	l.published = l.reports(now)
-	next := status.Take(now, l.Config, l.paths, l.published, l.selections, l.warned, l.snapshot)
-	for i, u := range next.Uplinks {
-		next.Uplinks[i].Mode = l.modes[u.Interface]
-	}
-	for _, line := range status.Progress(l.snapshot, next) {
-		l.Logger.Debug(line)
-	}
-	if l.snapshot == nil {
-		l.Logger.Info(status.Initial(next))
-	} else if changes := status.Changes(l.snapshot, next); len(changes) > 0 {
-		l.tell(now, changes, status.Message(l.snapshot, next))
-	}
-	l.snapshot = next
-	l.Publish(next)
-}
-
-// tell logs and mails what changed.
-func (l *loop) tell(now time.Time, changes []status.Change, body string) {
-	l.Logger.Info(status.Subject + "\n" + body)
-	l.Notify(now, status.Subject, body)
-	if slices.ContainsFunc(changes, func(c status.Change) bool { return c.New == health.Up.String() }) {
-		l.Restored()
-	}
 }

@@ -1,0 +1,79 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ftr/internal/routing"
+)
+
+// reconcile makes the kernel agree. A step that fails does not keep the others from being done, but
+// deletions wait until all that is wanted exists: what is to go may be all that a packet has.
+func (l *loop) reconcile(ctx context.Context, now time.Time) {
+	want := routing.Want(l.Config, &l.obs, l.paths, l.selections)
+	steps, back, until := l.repairs.sort(now, routing.Plan(l.Config, l.obs.Have, want))
+	var errs []error
+	for _, s := range steps {
+		if s.Op == routing.Delete && len(errs) > 0 {
+			break
+		}
+		if err := l.apply(ctx, s); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.failed(ctx, now, err)
+		return
+	}
+	if len(back) > 0 {
+		l.Logger.Info(told(back))
+	}
+	if !until.IsZero() {
+		l.lookAt = earliest(l.lookAt, until)
+		return
+	}
+	l.repairs.settle(now, l.Config, l.obs.Have, want, steps)
+	l.agree(len(steps))
+}
+
+// agree notes that the kernel holds what it should.
+func (l *loop) agree(steps int) {
+	if l.failure != "" {
+		l.Logger.Info("the kernel agrees again")
+	}
+	l.failure, l.retry, l.settled = "", firstRetry, true
+	if !l.ready {
+		l.ready = true
+		l.Logger.Debug("the kernel agrees with the configuration", "steps", steps)
+		l.Ready()
+	}
+}
+
+func (l *loop) apply(ctx context.Context, s routing.Step) error {
+	if s.Op == routing.Set {
+		if err := l.Remember(s.Sysctl.Key, s.Old); err != nil {
+			l.Logger.Warn("the old value of a sysctl could not be kept, cleanup will not put it back",
+				"sysctl", s.Sysctl.Key, "value", s.Old, "error", err)
+		}
+	}
+	l.Logger.Debug(s.String())
+	if err := l.Kernel.Apply(ctx, s); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
+// failed logs a failure once, and plans the next try.
+func (l *loop) failed(ctx context.Context, now time.Time, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if text := err.Error(); text != l.failure {
+		l.Logger.Error("the kernel does not agree yet, trying again:\n" + text)
+		l.failure = text
+	}
+	l.lookAt = now.Add(l.retry)
+	l.retry = min(2*l.retry, lastRetry)
+}
