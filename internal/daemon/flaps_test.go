@@ -45,6 +45,8 @@ const (
 	lag = 600 * time.Millisecond
 	// instant is a flap so brief that the daemon may see nothing but its traces.
 	instant = 10 * time.Millisecond
+	// mistakeShare: one flap in so many may make a step fail.
+	mistakeShare = 1000
 	// mostGrowth is what the heap may hold more after all flaps than after the first tenth, in bytes: ten
 	// for each flap of 10,000.
 	mostGrowth = 100_000
@@ -88,10 +90,15 @@ func TestFlaps(t *testing.T) {
 		t.Logf("after %d flaps: %s", warm.flaps, warm)
 		t.Logf("after %d flaps: %s", end.flaps, end)
 		end.noMoreThan(t, warm)
-		if n := f.story.count(putBack); n > f.instants {
+		// Lines break while the loop is at work, too: a step that fails for that is tried again.
+		mistakes := f.story.count(mistake)
+		if mistakes > 1+f.flaps/mistakeShare {
+			t.Errorf("steps failed %d times in %d flaps:\n%s", mistakes, f.flaps, f.story.end())
+		}
+		if n := f.story.count(putBack); n > f.instants+mistakes {
 			t.Errorf("%d repairs were told, but there were only %d flaps that are over at once:\n%s", n, f.instants, f.story.end())
 		}
-		for _, never := range []string{mistake, fight, voteless} {
+		for _, never := range []string{fight, voteless} {
 			if n := f.story.count(never); n > 0 {
 				t.Errorf("the daemon said %q %d times", never, n)
 			}
