@@ -54,7 +54,7 @@ func resolve(u config.Uplink, f config.Family, obs *Observation) Path {
 	}
 	p.Index = link.Index
 	var why string
-	if p.Source, why = source(u, f, link); why == "" {
+	if p.Source, why = source(u, f, link, obs); why == "" {
 		p.Gateway, why = gateway(u, f, link, p.Source, obs)
 	}
 	p.OnLink = p.Gateway.IsValid() && !covered(link, p.Gateway)
@@ -71,11 +71,11 @@ func resolve(u config.Uplink, f config.Family, obs *Observation) Path {
 }
 
 // source returns the uplink's own address, or why there is none.
-func source(u config.Uplink, f config.Family, link Link) (netip.Addr, string) {
+func source(u config.Uplink, f config.Family, link Link, obs *Observation) (netip.Addr, string) {
 	addrs := candidates(f, link)
 	if u.Address.IsValid() {
 		if !slices.Contains(addrs, u.Address) {
-			return netip.Addr{}, fmt.Sprintf("address %s is not on the interface", u.Address)
+			return netip.Addr{}, fmt.Sprintf("address %s is not on the interface%s", u.Address, elsewhere(u.Address, obs))
 		}
 		return u.Address, ""
 	}
@@ -86,6 +86,16 @@ func source(u config.Uplink, f config.Family, link Link) (netip.Addr, string) {
 		return netip.Addr{}, "more than one address on the interface: name one as ip"
 	}
 	return addrs[0], ""
+}
+
+// elsewhere names the observed interface that has an address: cables or names may have been mixed up.
+func elsewhere(a netip.Addr, obs *Observation) string {
+	for _, l := range obs.Links {
+		if slices.ContainsFunc(l.Addresses, func(o Address) bool { return o.Prefix.Addr() == a }) {
+			return ", but on " + l.Name
+		}
+	}
+	return ""
 }
 
 // candidates returns the addresses that can serve as source of connections to the internet, the
