@@ -3,6 +3,7 @@ package daemon
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"ftr/internal/config"
@@ -83,6 +84,9 @@ func (l *loop) adopt(obs *routing.Observation) {
 func (l *loop) reload(now time.Time, cfg *config.Config) {
 	for i, s := range l.selections {
 		l.selections[i] = routing.Transfer(s, l.Config, cfg)
+	}
+	if changed := remarked(l.Config, cfg); len(changed) > 0 {
+		l.Logger.Warn("the marks of uplinks have changed: load the rules of generate_iptables again, at once: " + strings.Join(changed, ", "))
 	}
 	l.Config, l.scope = cfg, routing.ScopeOf(cfg)
 	clear(l.stands) // they count uplinks as the configuration before did
