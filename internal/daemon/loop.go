@@ -57,6 +57,7 @@ type loop struct {
 	failback failback
 	stands   standings
 	sources  sources
+	gone     []config.Uplink // were removed, and their connections are to be let go
 	settled  bool            // the kernel holds the selections as they are
 	known    []Known         // from before the restart
 	voteless []config.Target // that are silent through all lines

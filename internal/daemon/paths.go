@@ -88,6 +88,7 @@ func (l *loop) reload(now time.Time, cfg *config.Config) {
 	if changed := remarked(l.Config, cfg); len(changed) > 0 {
 		l.Logger.Warn("the marks of uplinks have changed: load the rules of generate_iptables again, at once: " + strings.Join(changed, ", "))
 	}
+	l.gone = append(l.gone, removed(l.Config, cfg)...)
 	l.Config, l.scope = cfg, routing.ScopeOf(cfg)
 	clear(l.stands) // they count uplinks as the configuration before did
 	if l.monitors != nil {

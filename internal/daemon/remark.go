@@ -20,3 +20,10 @@ func remarked(before, next *config.Config) []string {
 	}
 	return changed
 }
+
+// removed returns the uplinks that the next configuration does not have, where no other has their mark.
+func removed(before, next *config.Config) []config.Uplink {
+	return slices.DeleteFunc(slices.Clone(before.Uplinks), func(u config.Uplink) bool {
+		return slices.ContainsFunc(next.Uplinks, func(o config.Uplink) bool { return o.Interface == u.Interface || o.Mark == u.Mark })
+	})
+}

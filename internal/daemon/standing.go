@@ -57,9 +57,19 @@ func (l *loop) usable(s routing.Selection) bool {
 	})
 }
 
-// renumbered releases the connections of paths that have another address than before: they would go on
-// to be translated to the old one, and hang.
+// renumbered releases the connections of paths that have another address than before, which would go on
+// to be translated to the old one, and of lines that were removed, which have no way of their own any
+// more: they would hang.
 func (l *loop) renumbered(ctx context.Context) {
+	if l.Flows == nil || !l.settled {
+		return
+	}
+	for _, u := range l.gone {
+		for _, f := range l.scope.Families {
+			l.letGo(ctx, f, u, "it is not in the configuration any more")
+		}
+	}
+	l.gone = nil
 	for _, p := range l.paths {
 		line := place{p.Interface, p.Family}
 		before, known := l.sources[line]
@@ -67,7 +77,7 @@ func (l *loop) renumbered(ctx context.Context) {
 			continue
 		}
 		l.sources[line] = p.Source
-		if known && l.Flows != nil {
+		if known {
 			l.letGo(ctx, p.Family, l.Config.Uplinks[p.Uplink], "it has another address")
 		}
 	}

@@ -12,8 +12,7 @@ import (
 func TestInterfaceRenamedAndMadeAgain(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, three())
-	b.start(b.Config())
-	b.uses(10*time.Second, 0, 1, 2)
+	b.begin(b.Config())
 	others := b.download(1)
 	b.pause(2 * time.Second) // until the lines have been well for a while
 	others.ResetGap()
@@ -39,6 +38,15 @@ func TestInterfaceRenamedAndMadeAgain(t *testing.T) {
 	b.undisturbed("renamed, removed and made again", others)
 }
 
+// begin starts the daemon and waits until it uses all lines.
+func (b *bed) begin(config string) {
+	b.t.Helper()
+	since := time.Now()
+	b.start(config)
+	b.says("Initial default route uplinks: Provider 1, Provider 2, Provider 3", since, 10*time.Second)
+	b.uses(10*time.Second, 0, 1, 2)
+}
+
 // back wants all lines in use again, and all that belongs to that.
 func (b *bed) back(what string) {
 	b.t.Helper()
@@ -62,21 +70,22 @@ func (b *bed) back(what string) {
 }
 
 // Two interfaces change their names with each other. Lines with a fixed address are not used over an
-// interface that has another one, and the log says where the address is.
+// interface that has another one, and the status says where the address is.
 func TestInterfacesSwapped(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, three())
-	b.start(b.Config())
-	b.uses(10*time.Second, 0, 1, 2)
+	b.begin(b.Config())
 	others := b.download(2)
 	b.pause(2 * time.Second)
 	others.ResetGap()
 	swap := []string{"link set wan1 name between", "link set wan2 name wan1", "link set between name wan2"}
-	since := time.Now()
 	b.must(b.Router.Batch(swap...))
 	b.uses(time.Second, 2)
-	b.says("(address 100.64.1.2 is not on the interface, but on wan2)", since, 5*time.Second)
-	b.says("(address 100.64.2.2 is not on the interface, but on wan1)", since, 5*time.Second)
+	b.wait("the reason in the status", 5*time.Second, func() bool {
+		out, _ := b.output("status", "--json")
+		return strings.Contains(out, "address 100.64.1.2 is not on the interface, but on wan2") &&
+			strings.Contains(out, "address 100.64.2.2 is not on the interface, but on wan1")
+	})
 	b.spread("swapped", 30)
 	b.must(b.Router.Batch(swap...))
 	b.back("swapped back")
@@ -93,8 +102,7 @@ func TestAddressesFollowed(t *testing.T) {
 		text = edit(t, text, fmt.Sprintf("  ip: %s\n  gateway: %s\n", line.Address, line.Gateway), "")
 		b.must(b.Router.Batch(fmt.Sprintf("route add default via %s dev %s metric %d", line.Gateway, line.Interface, 100+line.Number)))
 	}
-	b.start(text)
-	b.uses(10*time.Second, 0, 1, 2)
+	b.begin(text)
 	others := b.download(2)
 	b.pause(2 * time.Second)
 	others.ResetGap()
