@@ -3,11 +3,11 @@ package daemon
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"time"
 
 	"ftr/internal/config"
 	"ftr/internal/routing"
+	"ftr/internal/status"
 )
 
 // What makes all lines, or all targets, fall silent takes the lines one after another, within moments.
@@ -50,11 +50,19 @@ func (l *loop) keep(now time.Time, next routing.Selection) routing.Selection {
 	return next
 }
 
-// usable tells whether the kernel can send over a member of a selection.
+// usable tells whether the kernel can send over a member of a selection, and nobody has taken one out.
 func (l *loop) usable(s routing.Selection) bool {
-	return slices.ContainsFunc(l.paths, func(p routing.Path) bool {
-		return p.Family == s.Family && p.Usable() && s.Has(p.Uplink)
-	})
+	usable := false
+	for _, p := range l.paths {
+		if p.Family != s.Family || !s.Has(p.Uplink) {
+			continue
+		}
+		if l.modes[p.Interface] == status.ForcedDown {
+			return false
+		}
+		usable = usable || p.Usable()
+	}
+	return usable
 }
 
 // renumbered releases the connections of paths that have another address than before, which would go on

@@ -102,6 +102,26 @@ func TestLinesDieSlowly(t *testing.T) {
 	})
 }
 
+// A line that was taken out by hand does not come back because the others die.
+func TestLinesDieDuringMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, threeStatic)
+		d, stop := w.start()
+		defer stop()
+		w.until(time.Second, "start", func() bool { return w.defaults() == "eth1*1 eth2*2" })
+		time.Sleep(20 * time.Second)
+		w.must(d.SetMode(t.Context(), map[string]status.Mode{"eth1": status.ForcedDown}))
+		w.until(time.Second, "eth1 is out", func() bool { return w.defaults() == "eth2*1" })
+		w.silence("eth2", true)
+		w.silence("eth3", true)
+		w.until(5*time.Second, "all lines are down", func() bool { return strings.Contains(w.lastMail(), "No uplink is well") })
+		time.Sleep(time.Minute)
+		if got := w.defaults(); got == "" || strings.Contains(got, "eth1") {
+			t.Errorf("new connections use %q", got)
+		}
+	})
+}
+
 // The connections of a line that has another address are released: they would hang. Those of other lines
 // are left alone.
 func TestRenumberingReleases(t *testing.T) {
