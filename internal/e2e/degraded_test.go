@@ -11,7 +11,7 @@ import (
 func TestDegradedWeight(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, three())
-	b.start(edit(t, b.Config(), "tests:\n", "tests:\n  quality: {loss: 15, action: weight, weight: 10}\n", "interval: 1\n", "interval: 0.1\n"))
+	b.start(edit(t, b.Config(), "tests:\n", "tests:\n  min_timeout: 0.1\n  quality: {loss: 15, action: weight, weight: 10}\n", "interval: 1\n", "interval: 0.1\n"))
 	b.uses(10*time.Second, 0, 1, 2)
 	b.must(b.Lose(0, 15, 0))
 	weights := func(want ...int) func() bool {
