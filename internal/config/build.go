@@ -21,6 +21,9 @@ func (d *draft) config() *Config {
 		Email:   d.emailConfig(),
 		Numbers: d.numbers(uint32(n)),
 		Paths:   Paths{State: d.state.value, Runtime: d.runtime.value},
+
+		Firewall: d.firewall.value,
+		Balance:  d.balanceIn(),
 	}
 	for i := range d.uplinks.value {
 		c.Uplinks = append(c.Uplinks, d.uplink(i, c.Numbers, uint32(n)))
@@ -28,6 +31,7 @@ func (d *draft) config() *Config {
 	for _, g := range d.groups.value {
 		c.Groups = append(c.Groups, Group{Number: int(g.number.value), Failback: g.failback.value})
 	}
+	c.Steers = steers(c)
 	return c
 }
 
@@ -42,6 +46,7 @@ func (d *draft) uplink(i int, base Numbers, n uint32) Uplink {
 		AddressPriority: base.BasePriority + index, MarkPriority: base.BasePriority + n + index,
 	}
 	line.Metered, line.Tests = u.metered.value, u.testsIn(d)
+	line.ClampMSS = u.clampMSS.value && d.isManaged()
 	if line.Type == Static {
 		line.Address, line.Gateway = u.address.value, u.gateway.value
 	}
@@ -78,6 +83,10 @@ func (d *draft) numbers(n uint32) Numbers {
 	}
 	b.DefaultTable = b.BaseTable + n
 	b.DefaultPriority = b.BasePriority + 2*n
+	if d.isManaged() {
+		b.SteerMask, b.SteerPriority = uint32(d.steering(int64(n))), b.DefaultPriority
+		b.DefaultPriority++
+	}
 	if b.BasePriority <= systemMain {
 		b.SuppressPriority = b.BasePriority - 1
 	}

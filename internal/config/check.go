@@ -19,6 +19,7 @@ func (w *walker) check(d *draft) {
 	w.checkDownlinks(d)
 	w.checkTests(d)
 	w.checkNumbers(d)
+	w.checkFirewall(d)
 	w.checkEmail(d)
 }
 
@@ -217,7 +218,11 @@ const lastTable = 251
 
 func (w *walker) checkPriorities(d *draft, n int64) {
 	base := d.priority.value
-	first, last := base, base+2*n
+	first, last, more := base, base+2*n, int64(0)
+	if d.isManaged() {
+		more = 1
+	}
+	last += more
 	if base <= systemMain {
 		first--
 	}
@@ -225,11 +230,11 @@ func (w *walker) checkPriorities(d *draft, n int64) {
 	value := strconv.FormatInt(base, 10)
 	switch {
 	case last > highest:
-		fail(w, &d.priority, value, fmt.Sprintf("is too high: with %d uplinks the rules reach %d", n, last), fmt.Sprintf("at most %d", highest-2*n))
+		fail(w, &d.priority, value, fmt.Sprintf("is too high: with %d uplinks the rules reach %d", n, last), fmt.Sprintf("at most %d", highest-2*n-more))
 	case first <= systemMain+1 && last >= systemMain:
 		fail(w, &d.priority, value,
 			fmt.Sprintf("is in the way of the system's rules 32766 and 32767: with %d uplinks ours take %d to %d", n, first, last),
-			fmt.Sprintf("from 2 to %d, or at least %d", systemMain-1-2*n, systemMain+2))
+			fmt.Sprintf("from 2 to %d, or at least %d", systemMain-1-2*n-more, systemMain+2))
 	}
 }
 

@@ -55,6 +55,10 @@ type Config struct {
 	Email   Email
 	Numbers Numbers
 	Paths   Paths
+
+	Firewall Firewall // who keeps the marks and the address translation
+	Balance  Balance  // how new connections are spread
+	Steers   []Steer  // by their position; only with FirewallManaged
 }
 
 // Type says where an uplink's address and gateway come from.
@@ -86,6 +90,7 @@ type Uplink struct {
 	Weight    int        // share within the group, 1 to 256
 	Metered   bool       // every byte costs: asked less often while calm; Tests.Interval has it already
 	Tests     Tests      // how this line is judged: Config.Tests with what the file says for this line
+	ClampMSS  bool       // mss_clamp: TCP segments that leave here fit the path; only with FirewallManaged
 
 	Table           uint32 // base_table+i: leads to this uplink and nowhere else
 	Mark            uint32 // base_fwmark+i, to be set and matched only under Numbers.Mask
@@ -136,8 +141,11 @@ type Numbers struct {
 	Mask         uint32 // fwmark_mask: the only bits of marks that are read and written
 
 	DefaultTable     uint32 // base_table+n: the default route over the selected uplinks
-	DefaultPriority  uint32 // base_priority+2n: everything else goes to DefaultTable
+	DefaultPriority  uint32 // everything else goes to DefaultTable: base_priority+2n, with a managed firewall one more
 	SuppressPriority uint32 // base_priority-1: main without its default route; 0: main is asked before us anyway
+
+	SteerMask     uint32 // steer_mask: the bits that Steer.Mark is set and matched under; 0: there are no steers
+	SteerPriority uint32 // base_priority+2n: the rules of all steers; 0: there are none
 }
 
 // Paths are the directories for what must survive a restart and what must not.

@@ -74,6 +74,9 @@ type draft struct {
 	table, priority, base, msk field[int64]
 	paths                      field[struct{}]
 	state, runtime             field[string]
+	firewall                   field[Firewall]
+	balance                    field[Balance]
+	steerMask                  field[int64]
 }
 
 type uplinkDraft struct {
@@ -83,7 +86,7 @@ type uplinkDraft struct {
 	address, gateway   field[netip.Addr]
 	group, weight      field[int64]
 	defaultRoute       field[bool]
-	metered            field[bool]
+	metered, clampMSS  field[bool]
 	tests              testsDraft
 }
 
@@ -149,6 +152,14 @@ func table(d *draft) []key {
 		{name: "fwmark_mask", era: sinceGo, form: mark(&d.msk, 1, 1<<32-1), sample: "0xff",
 			otherwise: "all ones over the largest mark, at least 0xff",
 			doc:       "The bits of marks that are read and written; other software may use the others. All marks must fit into it."},
+		{name: "firewall", era: sinceGo, form: choice(&d.firewall, []string{"managed", "manual"}, []Firewall{FirewallManaged, FirewallManual}), fallback: "manual", sample: "managed",
+			doc: "Who keeps the firewall rules that mark connections and translate addresses. managed: this program, in an nft table of its own, beside the rules that are there. manual: you, with what generate_iptables prints."},
+		{name: "balance", era: sinceGo, form: choice(&d.balance, []string{"round_robin", "hash"}, []Balance{BalanceRoundRobin, BalanceHash}), sample: "round_robin",
+			otherwise: "round_robin with firewall: managed, else hash",
+			doc:       "How new connections are spread over the lines. round_robin: dealt in turn, exactly by weight; only with firewall: managed. hash: by addresses and ports, as the kernel spreads them."},
+		{name: "steer_mask", era: sinceGo, form: mark(&d.steerMask, 1, 1<<32-1), sample: "0xff003f00",
+			otherwise: "0xff003f00, which is clear of Kubernetes and Tailscale, without the bits of fwmark_mask",
+			doc:       "The bits of marks that lead the first packet of a new connection to its line, with firewall: managed. They must not overlap with fwmark_mask."},
 		{name: "paths", era: sinceGo, form: section{&d.paths, pathKeys(d)},
 			doc: "Directories, for more than one router on a machine."},
 	}
@@ -174,6 +185,8 @@ func uplinkKeys(u *uplinkDraft) []key {
 			doc: "Share of the line within its group: a line of weight 2 gets twice the connections of one of weight 1."},
 		{name: "metered", era: sinceGo, form: boolean(&u.metered), fallback: "no",
 			doc: "Whether every byte of the line costs: it is asked each tests.metered_interval while all is calm."},
+		{name: "mss_clamp", era: sinceGo, form: boolean(&u.clampMSS), fallback: "no",
+			doc: "Whether the size of TCP segments is limited to what the line can carry, for lines with a small MTU (PPPoE, tunnels) where path MTU discovery fails. Only with firewall: managed."},
 		{name: "tests", era: sinceGo, form: section{&u.tests.section, inherited(testKeys(&u.tests))},
 			doc: "What is different for this line from the section tests, key by key."},
 	}

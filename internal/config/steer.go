@@ -1,0 +1,111 @@
+package config
+
+import "math/bits"
+
+// Firewall says who keeps the rules that mark connections and translate addresses.
+type Firewall uint8
+
+// The keepers of the firewall rules.
+const (
+	FirewallManual  Firewall = iota // the administrator, with what generate_iptables prints
+	FirewallManaged                 // this program, in an nft table of its own
+)
+
+// String returns the word used in the configuration file.
+func (f Firewall) String() string { return [...]string{"manual", "managed"}[f] }
+
+// Balance says how new connections are spread over lines.
+type Balance uint8
+
+// The ways of spreading.
+const (
+	BalanceHash       Balance = iota // by the kernel's multipath hash over addresses and ports
+	BalanceRoundRobin                // in turn, exactly by weight; needs a managed firewall
+)
+
+// String returns the word used in the configuration file.
+func (b Balance) String() string { return [...]string{"hash", "round_robin"}[b] }
+
+// FirstSteerTable is the routing table of the first steer; each further one has the next. They lie
+// beyond the tables of any list of uplinks, which end below 252.
+const FirstSteerTable = 11700
+
+// NoUplink is the Steer.Uplink of a steer that prefers no line.
+const NoUplink = -1
+
+// Steer is a way for the first packets of new connections: they carry its mark, and its table says
+// where they leave. It belongs to a policy, and may prefer one of the policy's lines; when that line
+// is not selected, the table leads to the others, so that failures change routes and no firewall rule.
+type Steer struct {
+	Policy int    // 0: the default policy, for all connections that no other applies to
+	Uplink int    // the preferred line, by Uplink.Index; NoUplink: none
+	Mark   uint32 // to be set and matched only under Numbers.SteerMask; never 0 there
+	Table  uint32 // FirstSteerTable and its position
+}
+
+// Steer returns the steer of a policy that prefers an uplink, or none (NoUplink).
+func (c *Config) Steer(policy, uplink int) (Steer, bool) {
+	for _, s := range c.Steers {
+		if s.Policy == policy && s.Uplink == uplink {
+			return s, true
+		}
+	}
+	return Steer{}, false
+}
+
+// steers derives the steers of a configuration, whose position gives each its mark and table.
+func steers(c *Config) []Steer {
+	if c.Firewall != FirewallManaged {
+		return nil
+	}
+	var list []Steer
+	if c.Balance == BalanceRoundRobin {
+		for _, u := range c.Uplinks {
+			if u.Grouped {
+				list = append(list, Steer{Policy: 0, Uplink: u.Index})
+			}
+		}
+	}
+	for i := range list {
+		list[i].Mark = spread(uint32(i)+1, c.Numbers.SteerMask)
+		list[i].Table = FirstSteerTable + uint32(i)
+	}
+	return list
+}
+
+// spread lays the bits of a number into the bits of a mask, from the lowest.
+func spread(n, mask uint32) uint32 {
+	var laid uint32
+	for ; mask != 0; mask &= mask - 1 {
+		if n&1 != 0 {
+			laid |= mask & -mask
+		}
+		n >>= 1
+	}
+	return laid
+}
+
+// maxSteers is the number of different marks that a mask has room for, without the zero.
+func maxSteers(mask int64) int { return 1<<bits.OnesCount32(uint32(mask)) - 1 }
+
+// defaultSteerMask is clear of the marks of Kubernetes (0x4000, 0x8000), of Tailscale (0xff0000), and of
+// ours, which are in the low byte.
+const defaultSteerMask = 0xff003f00
+
+func (d *draft) isManaged() bool { return d.firewall.value == FirewallManaged }
+
+// balanceIn returns how connections are spread; only a managed firewall can deal them.
+func (d *draft) balanceIn() Balance {
+	if d.balance.given() || !d.isManaged() {
+		return d.balance.value
+	}
+	return BalanceRoundRobin
+}
+
+// steering returns steer_mask, or what the marks of n uplinks leave of its default.
+func (d *draft) steering(n int64) int64 {
+	if d.steerMask.given() {
+		return d.steerMask.value
+	}
+	return defaultSteerMask &^ d.mask(n)
+}
