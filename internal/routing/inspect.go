@@ -133,6 +133,14 @@ func foreignRules(cfg *config.Config, obs *Observation) []Warning {
 			ws = append(ws, Warning{Code: "mark-taken", Subject: subject, Text: fmt.Sprintf(
 				"matches mark bits 0x%x that are ours (fwmark_mask 0x%x)", r.Mask&n.Mask, n.Mask),
 				Cure: "set base_fwmark and fwmark_mask to bits that nobody uses"})
+		case !r.Other && r.Mask&n.SteerMask != 0:
+			ws = append(ws, Warning{Code: "mark-taken", Subject: subject, Text: fmt.Sprintf(
+				"matches mark bits 0x%x that are ours (steer_mask 0x%x)", r.Mask&n.SteerMask, n.SteerMask),
+				Cure: "set steer_mask to bits that nobody uses"})
+		case leadsToSteer(cfg, r):
+			ws = append(ws, Warning{Code: "table-taken", Subject: subject, Text: fmt.Sprintf(
+				"leads to table %d, which this program fills for new connections", r.Table),
+				Cure: "let that rule lead to the table of the uplink that is meant, or to another one"})
 		case r.Table >= n.BaseTable && r.Table <= n.DefaultTable:
 			ws = append(ws, Warning{Code: "table-taken", Subject: subject, Text: fmt.Sprintf(
 				"leads to table %d, which belongs to this configuration", r.Table),
@@ -144,6 +152,11 @@ func foreignRules(cfg *config.Config, obs *Observation) []Warning {
 		}
 	}
 	return ws
+}
+
+// leadsToSteer tells whether a rule leads to a table of a steer.
+func leadsToSteer(cfg *config.Config, r Rule) bool {
+	return slices.ContainsFunc(cfg.Steers, func(s config.Steer) bool { return s.Table == r.Table })
 }
 
 // catchesAll tells whether a rule applies to every packet and every route of its table counts.
@@ -171,6 +184,9 @@ func foreignRoutes(cfg *config.Config, obs *Observation) []Warning {
 		w := Warning{Code: "table-taken", Subject: fmt.Sprintf("table %d", r.Table),
 			Text: fmt.Sprintf("holds the route %q, which is not ours", r.String()),
 			Cure: "change base_table, or remove the route if nothing needs it"}
+		if r.Table >= config.FirstSteerTable {
+			w.Cure = "remove the route: this program fills that table for new connections"
+		}
 		if r.IsDefault() && r.Metric == firstMetric {
 			w.Error, w.Text = true, w.Text+" and stands where ours belongs"
 		}

@@ -52,6 +52,20 @@ func configure(b numbers, uplinks ...config.Uplink) *config.Config {
 	return cfg
 }
 
+// managed gives a configuration a managed firewall that deals connections, as the parser does.
+func managed(cfg *config.Config) *config.Config {
+	n := &cfg.Numbers
+	cfg.Firewall, cfg.Balance = config.FirewallManaged, config.BalanceRoundRobin
+	n.SteerMask, n.SteerPriority, n.DefaultPriority = 0xff00, n.DefaultPriority, n.DefaultPriority+1
+	for _, u := range cfg.Uplinks {
+		if u.Grouped {
+			place := uint32(len(cfg.Steers))
+			cfg.Steers = append(cfg.Steers, config.Steer{Uplink: u.Index, Mark: (place + 1) << 8, Table: config.FirstSteerTable + place})
+		}
+	}
+	return cfg
+}
+
 // static is an uplink with everything in the configuration, in group 1.
 func static(device, address, gateway string) config.Uplink {
 	return config.Uplink{Interface: device, Type: config.Static, Address: addr(address), Gateway: addr(gateway), Grouped: true, Group: 1}

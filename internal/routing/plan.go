@@ -160,6 +160,9 @@ func newScene(cfg *config.Config, have State) *scene {
 	for _, u := range cfg.Uplinks {
 		s.tables[u.Table] = true
 	}
+	for _, steer := range cfg.Steers {
+		s.tables[steer.Table] = true
+	}
 	for _, r := range have.Rules {
 		if Adoptable(cfg, r) {
 			s.stale[r.Table] = true

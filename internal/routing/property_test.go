@@ -42,7 +42,11 @@ func anyList(t *rapid.T, base numbers) *config.Config {
 		u.Weight = rapid.IntRange(1, 3).Draw(t, "weight")
 		uplinks = append(uplinks, u)
 	}
-	return configure(base, uplinks...)
+	cfg := configure(base, uplinks...)
+	if rapid.Bool().Draw(t, "managed") {
+		return managed(cfg)
+	}
+	return cfg
 }
 
 // anyLinks draws the state of the interfaces; what is down has no routes left in the host.
@@ -322,7 +326,7 @@ func TestPlanLeavesNoGap(t *testing.T) {
 		packets = append(packets, packet{source: addr(ownAddress(i, 0))}, packet{source: addr(ownAddress(i, 1))})
 	}
 	for m := range uint32(devices + 3) {
-		packets = append(packets, packet{mark: m + 1})
+		packets = append(packets, packet{mark: m + 1}, packet{mark: (m + 1) << 8})
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		foreign := anyForeign(t)

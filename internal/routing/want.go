@@ -41,13 +41,16 @@ func ScopeOf(cfg *config.Config) Scope {
 	}
 	scope.Interfaces = append(append(scope.Interfaces, cfg.LAN...), cfg.DMZ...)
 	scope.Tables = append(scope.Tables, n.DefaultTable)
+	for _, steer := range cfg.Steers {
+		scope.Tables = append(scope.Tables, steer.Table)
+	}
 	return scope
 }
 
-// lastPlace is the last priority that the longest possible list of uplinks would use; main's own rule
-// is never passed.
+// lastPlace is the last priority that the longest possible list of uplinks would use, with a managed
+// firewall; main's own rule is never passed.
 func lastPlace(n config.Numbers) uint32 {
-	last := uint64(n.BasePriority) + 2*config.MaxUplinks
+	last := uint64(n.BasePriority) + 2*config.MaxUplinks + 1
 	if n.BasePriority < mainPriority {
 		return uint32(min(last, mainPriority-1))
 	}
@@ -63,6 +66,7 @@ func Want(cfg *config.Config, obs *Observation, paths []Path, selections []Selec
 	}
 	for _, s := range selections {
 		want.Routes = append(want.Routes, defaultRoutes(cfg, obs, paths, s)...)
+		want.Routes = append(want.Routes, steerRoutes(cfg, paths, s)...)
 		want.Rules = append(want.Rules, rules(cfg, obs, paths, s.Family)...)
 	}
 	want.Sysctls = sysctls(cfg, obs)
@@ -86,6 +90,15 @@ func lineRoutes(u config.Uplink, p Path) []Route {
 
 // defaultRoutes are the default over the selected lines, and its spare.
 func defaultRoutes(cfg *config.Config, obs *Observation, paths []Path, s Selection) []Route {
+	hops := memberHops(paths, s)
+	if len(hops) == 0 {
+		return keptDefaults(cfg, obs, s.Family)
+	}
+	return spareRoutes(cfg.Numbers.DefaultTable, s.Family, hops)
+}
+
+// memberHops are the ways over those of the selected lines that can be routed.
+func memberHops(paths []Path, s Selection) []NextHop {
 	var hops []NextHop
 	for _, m := range s.Members {
 		for _, p := range paths {
@@ -94,14 +107,17 @@ func defaultRoutes(cfg *config.Config, obs *Observation, paths []Path, s Selecti
 			}
 		}
 	}
-	if len(hops) == 0 {
-		return keptDefaults(cfg, obs, s.Family)
-	}
-	if len(hops) == 1 {
+	return hops
+}
+
+// spareRoutes are a default route over next hops, and its spare.
+func spareRoutes(table uint32, f config.Family, hops []NextHop) []Route {
+	if len(hops) == 1 && hops[0].Weight != 1 {
+		hops = slices.Clone(hops)
 		hops[0].Weight = 1
 	}
 	first := Route{
-		Family: s.Family, Table: cfg.Numbers.DefaultTable, Type: Unicast, Destination: everywhere(s.Family),
+		Family: f, Table: table, Type: Unicast, Destination: everywhere(f),
 		Metric: firstMetric, Protocol: RouteProtocol, NextHops: hops,
 	}
 	spare := first
@@ -155,7 +171,12 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) 
 		// Packets of connections that belong to a line: established, answered, forced.
 		add(Rule{Priority: u.MarkPriority, Mark: u.Mark, Mask: n.Mask, Table: u.Table, SuppressPrefixLength: NoSuppress})
 	}
-	// New connections, to be spread.
+	for _, steer := range cfg.Steers {
+		// First packets of new connections whose turn it is, or that a policy leads. All are in one place:
+		// a packet has one steering mark.
+		add(Rule{Priority: n.SteerPriority, Mark: steer.Mark, Mask: n.SteerMask, Table: steer.Table, SuppressPrefixLength: NoSuppress})
+	}
+	// All other new connections, to be spread.
 	add(Rule{Priority: n.DefaultPriority, Table: n.DefaultTable, SuppressPrefixLength: NoSuppress})
 	return rules
 }
