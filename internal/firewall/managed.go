@@ -1,0 +1,176 @@
+package firewall
+
+import (
+	"fmt"
+	"strings"
+
+	"ftr/internal/config"
+)
+
+// The chains' places. They are given as numbers, which nft(8) knows in all families.
+const (
+	// restorePriority is that of mangle: after connection tracking (-200), before routing.
+	restorePriority = -150
+	// beginPriority is before all who translate destinations (dstnat, -100), so that a connection has its
+	// line before somebody else's nat chain ends the traversal for its packet.
+	beginPriority = -105
+	// leavePriority is before all who translate sources (srcnat, 100): what leaves a line is given the
+	// line's address, and who comes later finds that done.
+	leavePriority = 95
+)
+
+// Managed returns the nft table that a managed firewall needs: connections remember their line in their
+// mark, their packets get it back before they are routed, new ones are dealt to the lines of turns, and
+// what leaves a line carries its address. Of marks, only the bits of the two masks are read and written,
+// since nft cannot combine two registers: a verdict map leads to a small chain for each line, which sets
+// them to constants. What a packet costs does not grow with the number of lines.
+//
+// Only first packets pass through the chains of type nat (nft(8), chain types).
+func Managed(cfg *config.Config, turns []Turn) Table {
+	m := managed{cfg: cfg}
+	m.restore()
+	m.begin(turns)
+	m.leave()
+	m.segments()
+	m.lines()
+	return Table{m.objects}
+}
+
+// managed collects the objects.
+type managed struct {
+	cfg     *config.Config
+	objects []Object
+}
+
+func (m *managed) chain(name, header string, rules ...string) {
+	m.objects = append(m.objects, Object{Kind: Chain, Name: name, Header: header, Lines: rules})
+}
+
+func hook(kind, hook string, priority int) string {
+	return fmt.Sprintf("type %s hook %s priority %d; policy accept;", kind, hook, priority)
+}
+
+// restore gives packets the mark of their connection. What comes from a line is left alone: it is going
+// inside, or to the router.
+func (m *managed) restore() {
+	known := m.entries(func(u config.Uplink) string { return fmt.Sprintf("%#x : goto %s", u.Mark, lineChain(u)) })
+	rule := m.ipv4() + fmt.Sprintf("ct mark & %#x vmap { %s }", m.cfg.Numbers.Mask, known)
+	m.chain("restore", hook("filter", "prerouting", restorePriority), "iifname != { "+m.interfaces()+" } "+rule)
+	m.chain("restore_own", hook("route", "output", restorePriority), rule)
+}
+
+// begin decides over new connections: what comes in on a line stays there, so that its answers leave
+// there; all else is steered, unless somebody has given it a line already.
+func (m *managed) begin(turns []Turn) {
+	from := m.entries(func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, fromChain(u)) })
+	rules := []string{
+		m.ipv4() + "iifname vmap { " + from + " }",
+		`iifname "lo" accept`,
+		fmt.Sprintf("meta mark & %#x != 0 accept", m.cfg.Numbers.Mask),
+	}
+	for _, f := range []config.Family{config.IPv4} {
+		if order := cycle(of(f, turns)); len(order) > 0 {
+			rules = append(rules, m.ipv4()+"goto deal")
+		}
+	}
+	m.chain("begin", hook("nat", "prerouting", beginPriority), rules...)
+	if order := cycle(of(config.IPv4, turns)); len(order) > 0 {
+		m.chain("deal", "", m.deal(order))
+	}
+	for _, u := range m.cfg.Uplinks {
+		m.chain(fromChain(u), "", m.remember(u))
+	}
+	for _, s := range m.cfg.Steers {
+		m.chain(steerChain(s), "", fmt.Sprintf("meta mark set meta mark & %#x | %#x", ^m.cfg.Numbers.SteerMask, s.Mark))
+	}
+}
+
+// of returns the turns of a family.
+func of(f config.Family, turns []Turn) (own []Turn) {
+	for _, t := range turns {
+		if t.Family == f {
+			own = append(own, t)
+		}
+	}
+	return own
+}
+
+// deal gives each new connection the next turn.
+func (m *managed) deal(order []int) string {
+	var entries []string
+	for i, uplink := range order {
+		if s, ok := m.cfg.Steer(0, uplink); ok {
+			entries = append(entries, fmt.Sprintf("%d : goto %s", i, steerChain(s)))
+		}
+	}
+	return fmt.Sprintf("numgen inc mod %d vmap { %s }", len(order), strings.Join(entries, ", "))
+}
+
+// leave gives new connections the line that they leave by, and its address.
+func (m *managed) leave() {
+	by := m.entries(func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, leaveChain(u)) })
+	m.chain("leave", hook("nat", "postrouting", leavePriority), m.ipv4()+"oifname vmap { "+by+" }")
+	for _, u := range m.cfg.Uplinks {
+		nat := "masquerade"
+		if staticAddress(u) {
+			nat = "snat ip to " + u.Address.String()
+		}
+		m.chain(leaveChain(u), "", m.remember(u), nat)
+	}
+}
+
+// segments makes TCP announce no larger segments than what a line carries.
+func (m *managed) segments() {
+	var clamped []string
+	for _, u := range m.cfg.Uplinks {
+		if u.ClampMSS {
+			clamped = append(clamped, fmt.Sprintf("%q", u.Interface))
+		}
+	}
+	if len(clamped) > 0 {
+		m.chain("segments", hook("filter", "forward", restorePriority),
+			"oifname { "+strings.Join(clamped, ", ")+" } tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
+	}
+}
+
+// lines are the chains that give a packet a line's mark.
+func (m *managed) lines() {
+	for _, u := range m.cfg.Uplinks {
+		m.chain(lineChain(u), "", fmt.Sprintf("meta mark set meta mark & %#x | %#x%s", ^m.cfg.Numbers.Mask, u.Mark, comment(u)))
+	}
+}
+
+// remember writes the line into the connection's mark.
+func (m *managed) remember(u config.Uplink) string {
+	return fmt.Sprintf("ct mark set ct mark & %#x | %#x", ^m.cfg.Numbers.Mask, u.Mark)
+}
+
+// ipv4 matches what has lines: so far, IPv4 alone.
+func (m *managed) ipv4() string { return "meta nfproto ipv4 " }
+
+// interfaces are those of the lines, as elements of a set.
+func (m *managed) interfaces() string {
+	return m.entries(func(u config.Uplink) string { return fmt.Sprintf("%q", u.Interface) })
+}
+
+// entries joins what is written for each uplink.
+func (m *managed) entries(of func(config.Uplink) string) string {
+	var all []string
+	for _, u := range m.cfg.Uplinks {
+		all = append(all, of(u))
+	}
+	return strings.Join(all, ", ")
+}
+
+// comment names the uplink in a listing.
+func comment(u config.Uplink) string {
+	return fmt.Sprintf(" comment %q", strings.ReplaceAll(label(u), `"`, "'"))
+}
+
+func lineChain(u config.Uplink) string  { return fmt.Sprintf("line%d", u.Index+1) }
+func fromChain(u config.Uplink) string  { return fmt.Sprintf("from%d", u.Index+1) }
+func leaveChain(u config.Uplink) string { return fmt.Sprintf("leave%d", u.Index+1) }
+
+func steerChain(s config.Steer) string {
+	return fmt.Sprintf("steer%d", s.Table-config.FirstSteerTable+1)
+}
