@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,19 +91,38 @@ func (b *bed) policy() {
 			fmt.Sprintf("route add default via 100.64.%d.1 dev wan%[1]d src %s table %d protocol 117", i, b.address(i), u.Table),
 			fmt.Sprintf("route add unreachable default metric 4294967295 table %d protocol 117", u.Table))
 	}
+	for _, s := range b.cfg.Steers {
+		lines = append(lines, fmt.Sprintf("rule add priority %d fwmark %#x/%#x lookup %d protocol 117", n.SteerPriority, s.Mark, n.SteerMask, s.Table))
+	}
 	lines = append(lines, fmt.Sprintf("rule add priority %d lookup %d protocol 117", n.DefaultPriority, n.DefaultTable))
 	b.ip(b.router, lines...)
 	b.selects(0, 1, 2)
 }
 
-// selects replaces the default route, as the daemon does when its selection changes.
+// selects replaces the default route, and those of the steers, as the daemon does when its selection
+// changes.
 func (b *bed) selects(uplinks ...int) {
-	var hops strings.Builder
+	var all strings.Builder
 	for _, i := range uplinks {
-		fmt.Fprintf(&hops, " nexthop via 100.64.%d.1 dev wan%[1]d weight %[2]d", i, b.cfg.Uplinks[i].Weight)
+		all.WriteString(b.hop(i))
 	}
+	b.leads(b.cfg.Numbers.DefaultTable, all.String())
+	for _, s := range b.cfg.Steers {
+		if slices.Contains(uplinks, s.Uplink) {
+			b.leads(s.Table, b.hop(s.Uplink))
+		} else {
+			b.leads(s.Table, all.String())
+		}
+	}
+}
+
+func (b *bed) hop(i int) string {
+	return fmt.Sprintf(" nexthop via 100.64.%d.1 dev wan%[1]d weight %[2]d", i, b.cfg.Uplinks[i].Weight)
+}
+
+func (b *bed) leads(table uint32, hops string) {
 	for metric := range 2 {
-		b.ip(b.router, fmt.Sprintf("route replace default metric %d table %d protocol 117%s", metric, b.cfg.Numbers.DefaultTable, hops.String()))
+		b.ip(b.router, fmt.Sprintf("route replace default metric %d table %d protocol 117%s", metric, table, hops))
 	}
 }
 
