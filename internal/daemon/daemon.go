@@ -172,9 +172,10 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	})
 }
 
-// regard makes a configuration's sysctls the ones that are looked at.
+// regard makes a configuration's sysctls the ones that are looked at, as far as the kernel does not tell
+// of their changes by itself.
 func (d *Daemon) regard(cfg *config.Config) {
-	keys := routing.ScopeOf(cfg).Sysctls
+	keys := routing.Unannounced(routing.ScopeOf(cfg).Sysctls)
 	d.sysctls.Store(&keys)
 }
 

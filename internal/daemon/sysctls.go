@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// sysctlEvery is the time from one look at the sysctls to the next: the kernel tells of few of their
-	// changes.
+	// sysctlEvery is the time from one look to the next at the sysctls of whose changes the kernel does not
+	// tell.
 	sysctlEvery = time.Second
 	// sysctlCosts bounds what that takes of the processor, where there are many lines: one part in so many.
 	sysctlCosts = 500

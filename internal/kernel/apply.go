@@ -178,10 +178,22 @@ func (k *Kernel) table(r routing.Route) ([]routing.Route, error) {
 	return k.routes(r.Family, routeFilter{table: r.Table}, namesOf(links))
 }
 
+// fewInterfaces is how many are looked up one by one before all are read at once.
+const fewInterfaces = 4
+
 // indexes returns a function that looks up each interface once.
 func (k *Kernel) indexes() func(string) (int, error) {
 	known := map[string]int{}
 	return func(name string) (int, error) {
+		if len(known) == fewInterfaces {
+			links, err := k.links()
+			if err != nil {
+				return 0, err
+			}
+			for _, l := range links {
+				known[l.Name] = l.Index
+			}
+		}
 		if i, ok := known[name]; ok {
 			return i, nil
 		}

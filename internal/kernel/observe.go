@@ -15,6 +15,11 @@ import (
 // the same state are equal.
 func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Observation, error) {
 	var obs routing.Observation
+	if len(scope.Interfaces) == 0 && len(scope.Families) == 0 {
+		sysctls, err := k.sysctls(scope.Sysctls)
+		obs.Have.Sysctls = sysctls
+		return obs, err
+	}
 	links, err := k.links()
 	if err != nil {
 		return obs, err

@@ -36,18 +36,34 @@ func (k *Kernel) sysctls(keys []string) (found []routing.Sysctl, err error) {
 			if err != nil {
 				return err
 			}
-			value, err := os.ReadFile(path)
+			value, err := readSysctl(path)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			if err != nil {
 				return fmt.Errorf("read sysctl %s: %w", key, err)
 			}
-			found = append(found, routing.Sysctl{Key: key, Value: strings.TrimSpace(string(value))})
+			found = append(found, routing.Sysctl{Key: key, Value: value})
 		}
 		return nil
 	})
 	return found, err
+}
+
+// readSysctl reads one value. With hundreds of lines there are as many to read at each look, so it is done
+// with the fewest system calls: os.ReadFile needs more than twice as many.
+func readSysctl(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var value [64]byte // those below net/ that concern us are numbers
+	n, err := unix.Read(fd, value[:])
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(value[:n])), nil
 }
 
 // setSysctl writes one value.

@@ -224,6 +224,14 @@ func ignoreLinkDown(device string) string {
 	return "net/ipv4/conf/" + device + "/ignore_routes_with_linkdown"
 }
 
+// Unannounced returns those of the sysctls of whose changes the kernel sends no notification. It does of
+// those in net/ipv4/conf and net/ipv6/conf, and of ip_forward (RTM_NEWNETCONF, rtnetlink(7)).
+func Unannounced(keys []string) []string {
+	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+		return key == sysctlForward || strings.Contains(key, "/conf/")
+	})
+}
+
 // ourValue is the value that we give to a sysctl.
 func ourValue(key string) string {
 	if strings.HasSuffix(key, "/rp_filter") {
