@@ -117,6 +117,21 @@ loaded by this command.`
 	return c
 }
 
+func generateNftablesCommand(f *flags) *cobra.Command {
+	c := action("generate_nftables", "Print firewall rules for the configuration, in the format of nft", func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), firewall.Nftables(cfg))
+		return err
+	})
+	c.Long = `generate_nftables prints rules for nft -f on standard output, in one table of their own: marks that keep
+connections on their line, and source NAT. They filter nothing. It is for those who keep their firewall themselves
+(firewall: manual); nothing is loaded by this command.`
+	return c
+}
+
 func schemaCommand() *cobra.Command {
 	return action("schema", "Print the JSON Schema of the configuration, for editors", func(cmd *cobra.Command, _ []string) error {
 		_, err := cmd.OutOrStdout().Write(config.Schema())

@@ -130,7 +130,7 @@ A first start:
 	p.StringVar(&f.runtm, "runtime-dir", "", "`directory` for locks and sockets (default: paths.runtime, $RUNTIME_DIRECTORY or "+defaultRuntime+")")
 	for _, c := range []*cobra.Command{
 		monitorCommand(&f), statusCommand(&f), uplinkCommand(&f), reloadCommand(&f), checkCommand(&f), planCommand(&f), cleanupCommand(&f),
-		generateConfigCommand(&f), generateIptablesCommand(&f), emailTestCommand(&f), schemaCommand(), labCommand(),
+		generateConfigCommand(&f), generateIptablesCommand(&f), generateNftablesCommand(&f), emailTestCommand(&f), schemaCommand(), labCommand(),
 	} {
 		root.AddCommand(c)
 	}

@@ -55,6 +55,24 @@ func TestTrafficManaged(t *testing.T) {
 	}
 }
 
+// The rules for administrators who keep their own firewall do the same but for the dealing.
+func TestTrafficGeneratedNftables(t *testing.T) {
+	b := newBed(t, bedConfig())
+	b.others("nft")
+	if err := loadNft(b.router, firewall.Nftables(b.cfg)); err != nil {
+		t.Fatal(err)
+	}
+	b.serve(b.internet, internet+":80")
+	b.serve(b.server, ":80")
+	b.serve(b.router, ":81")
+	t.Run("balance", b.balance)
+	t.Run("incoming to the router", func(t *testing.T) { b.incoming(t, "81", 50) })
+	t.Run("incoming to the DMZ", func(t *testing.T) { b.incoming(t, "80", 50) })
+	t.Run("own", b.own)
+	t.Run("selection changes", b.selectionChanges)
+	t.Run("foreign bits", b.foreign)
+}
+
 // others are rules as Docker and Tailscale make them: translation of a service and of what leaves, marks
 // of packets and of connections.
 func (b *bed) others(variant string) {
