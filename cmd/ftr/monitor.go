@@ -92,7 +92,7 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 	}
 	manager := newAnnouncer(logger)
 	s.daemon = daemon.New(daemon.Options{
-		Config: cfg, Kernel: k, Prober: prober, Flows: k, Logger: logger,
+		Config: cfg, Kernel: k, Prober: prober, Flows: k, Firewall: k, Logger: logger,
 		Rand:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Modes:    modes,
 		Known:    known,

@@ -49,6 +49,8 @@ type Options struct {
 	Known []Known
 	// Flows lets traffic be watched and connections be released; nil: neither is done.
 	Flows Flows
+	// Firewall lets the table of a managed firewall be kept; nil: it is not.
+	Firewall Firewall
 	// Remember keeps the value that a sysctl had before our first change; nil: nobody asks.
 	Remember func(key, old string) error
 	// Notify tells people; it must not block. nil: nobody is told.
@@ -69,6 +71,9 @@ type Daemon struct {
 	samples  chan sample
 	watch    chan watched             // to the sampler; holds the latest
 	ruleset  chan struct{}            // to the sampler: its tables may be gone
+	guarded  chan guarded             // to the guard; holds the latest
+	changed  chan struct{}            // to the guard: its table may be another
+	verdicts chan []routing.Warning   // of the guard, to the loop
 	sysctls  atomic.Pointer[[]string] // that matter
 	snapshot atomic.Pointer[status.Snapshot]
 }
@@ -85,15 +90,18 @@ type doors struct {
 	neighbours chan routing.Hint // a neighbour was lost
 	commands   <-chan command
 	samples    <-chan sample
+	verdicts   <-chan []routing.Warning // of the guard
 }
 
 // pass hands a hint to whom it concerns. It never waits: who has no room has enough to do, and looks
 // soon anyway.
 func (d *Daemon) pass(h routing.Hint, in doors) {
 	if h.Ruleset {
-		select {
-		case d.ruleset <- struct{}{}:
-		default:
+		for _, to := range []chan struct{}{d.ruleset, d.changed} {
+			select {
+			case to <- struct{}{}:
+			default:
+			}
 		}
 		return
 	}
@@ -127,7 +135,10 @@ func New(opts Options) *Daemon {
 	if opts.Ready == nil {
 		opts.Ready = func() {}
 	}
-	d := &Daemon{opts: opts, commands: make(chan command), samples: make(chan sample), watch: make(chan watched, 1), ruleset: make(chan struct{}, 1)}
+	d := &Daemon{
+		opts: opts, commands: make(chan command), samples: make(chan sample), watch: make(chan watched, 1), ruleset: make(chan struct{}, 1),
+		guarded: make(chan guarded, 1), changed: make(chan struct{}, 1), verdicts: make(chan []routing.Warning),
+	}
 	publish := opts.Publish
 	d.opts.Publish = func(s *status.Snapshot) {
 		d.snapshot.Store(s)
@@ -140,7 +151,7 @@ func New(opts Options) *Daemon {
 // ends. It leaves the kernel as it is then, so that traffic goes on.
 func (d *Daemon) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	in := doors{hints: make(chan struct{}, 1), neighbours: make(chan routing.Hint, 64), commands: d.commands, samples: d.samples}
+	in := doors{hints: make(chan struct{}, 1), neighbours: make(chan routing.Hint, 64), commands: d.commands, samples: d.samples, verdicts: d.verdicts}
 	group.Go(func() error {
 		err := d.opts.Kernel.Events(ctx, func(h routing.Hint) { d.pass(h, in) })
 		if err != nil && ctx.Err() == nil {
@@ -150,9 +161,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	d.regard(d.opts.Config)
 	group.Go(func() error { return d.watchSysctls(ctx, in) })
-	group.Go(func() error { return newLoop(d.opts, d.watch).run(ctx, in) })
+	group.Go(func() error { return newLoop(d.opts, d.watch, d.guarded).run(ctx, in) })
 	if d.opts.Flows != nil {
 		group.Go(func() error { return (&sampler{Daemon: d}).run(ctx) })
+	}
+	if d.opts.Firewall != nil {
+		group.Go(func() error { return (&guard{Daemon: d}).run(ctx) })
 	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -42,8 +42,9 @@ type loop struct {
 	traffics   []*health.Traffic // of paths, by position
 	selections []routing.Selection
 	snapshot   *status.Snapshot
-	published  []health.Report // that the snapshot was made from
-	warned     []routing.Warning
+	published  []health.Report   // that the snapshot was made from
+	inspected  []routing.Warning // about the host, by the last look
+	warned     []routing.Warning // these, and those of the guard
 
 	lookAt  time.Time     // when the kernel is to be read next
 	looked  time.Time     // when it was read last
@@ -67,6 +68,8 @@ type loop struct {
 	publishAt   time.Time
 	unpublished bool
 	watch       chan watched
+	guard       chan guarded
+	protection  protection
 	answers     chan answer
 	probes      sync.WaitGroup
 }
@@ -80,10 +83,10 @@ type answer struct {
 	err     error
 }
 
-func newLoop(opts Options, watch chan watched) *loop {
+func newLoop(opts Options, watch chan watched, guard chan guarded) *loop {
 	return &loop{
 		Options: opts, scope: routing.ScopeOf(opts.Config), retry: firstRetry, known: opts.Known,
-		answers: make(chan answer), watch: watch, modes: maps.Clone(opts.Modes), released: map[place]bool{},
+		answers: make(chan answer), watch: watch, guard: guard, modes: maps.Clone(opts.Modes), released: map[place]bool{},
 		stands: standings{}, sources: sources{},
 		failback: failback{carried: map[place]bool{}, due: map[place]bool{}},
 	}
@@ -109,6 +112,8 @@ func (l *loop) run(ctx context.Context, in doors) error {
 			if !l.judge(r) {
 				continue
 			}
+		case ws := <-in.verdicts:
+			l.heed(ws)
 		case c := <-in.commands:
 			c.do(l)
 			l.waiting = append(l.waiting, c)
@@ -171,6 +176,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	if !now.Before(l.lookAt) && l.observe(ctx, now) {
 		l.decide(now)
 		l.reconcile(ctx, now)
+		l.protect(now)
 		l.publishAt = now // it may be news
 	}
 	// Probes come last: their routes exist by now, and applying does not eat into the wait for answers.
@@ -211,7 +217,8 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 	for i, p := range paths {
 		l.monitors[i].SetLink(now, p.Usable(), p.Problem)
 	}
-	l.warn(append(routing.Inspect(l.Config, &obs), l.repairs.warnings(now)...))
+	l.inspected = append(routing.Inspect(l.Config, &obs), l.repairs.warnings(now)...)
+	l.warn(l.inspected)
 	return true
 }
 

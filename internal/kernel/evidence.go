@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mdlayher/netlink"
-
 	"ftr/internal/config"
 	"ftr/internal/firewall"
 )
@@ -52,48 +50,13 @@ func (k *Kernel) RemoveEvidence(ctx context.Context) error {
 
 // evidence returns the families that have an evidence table.
 func (k *Kernel) evidence() (families []config.Family, err error) {
-	messages, err := k.netfilterDump(nftGetTable, make([]byte, nfgenmsg))
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range messages {
-		name := ""
-		err := attributes(m.Data, nfgenmsg, func(d *netlink.AttributeDecoder) {
-			if d.Type() == nftaTable {
-				name = d.String()
-			}
-		})
-		if err != nil {
-			return nil, fmt.Errorf("decode a table: %w", err)
-		}
-		if f, ok := familyOf(m.Data[0]); ok && name == firewall.EvidenceTable {
+	tables, err := k.tables()
+	for _, t := range tables {
+		if f, ok := familyOf(t.family); ok && t.name == firewall.EvidenceTable {
 			families = append(families, f)
 		}
 	}
-	return families, nil
-}
-
-// nft gives text to nft(8). The kernel takes all of it or nothing.
-func (k *Kernel) nft(ctx context.Context, text string) error {
-	path, err := findProgram(k.nftPaths)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
-	defer cancel()
-	return k.inside(func() error {
-		cmd := exec.CommandContext(ctx, path, "-f", "-")
-		cmd.Stdin = strings.NewReader(text)
-		cmd.Env = []string{"LC_ALL=C"}
-		out, err := cmd.CombinedOutput()
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("run nft: %w", ctx.Err())
-		case err != nil:
-			return fmt.Errorf("run nft: %w: %s", err, firstLines(string(out)))
-		}
-		return nil
-	})
+	return families, err
 }
 
 // findProgram returns the first of the names that is a program.

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -56,20 +55,11 @@ func encodeRelease(family config.Family, f markFilter) ([]byte, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	number, ok := map[config.Family]byte{config.IPv4: unix.AF_INET, config.IPv6: unix.AF_INET6}[family]
-	if !ok {
-		return nil, fmt.Errorf("connections of address family %d: %w", family, unix.EAFNOSUPPORT)
+	number, err := familyNumber(family)
+	if err != nil {
+		return nil, err
 	}
-	b := []byte{number, 1, 0, 0}
-	for _, a := range []struct {
-		kind  uint16
-		value uint32
-	}{{ctaMark, f.mark}, {ctaMarkMask, f.mask}} {
-		b = binary.NativeEndian.AppendUint16(b, 8)
-		b = binary.NativeEndian.AppendUint16(b, a.kind)
-		b = binary.BigEndian.AppendUint32(b, a.value)
-	}
-	return b, nil
+	return appendMark([]byte{number, 1, 0, 0}, f.mark, f.mask), nil
 }
 
 // Release makes the kernel forget the tracked connections of one family that have mark under mask, in

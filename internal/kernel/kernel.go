@@ -1,8 +1,8 @@
 // Package kernel observes, changes and watches the kernel's links, addresses, routes, rules and
 // sysctls (rtnetlink(7), proc(5)), and reads the lease files of DHCP clients.
 //
-// It speaks to the kernel itself, and runs no command but nft(8), for the rules that count traffic. It
-// needs CAP_NET_ADMIN and no other capability.
+// It speaks to the kernel itself, and runs no command but nft(8), for the firewall rules and those that
+// count traffic. It needs CAP_NET_ADMIN and no other capability.
 // All messages are encoded and decoded here, since what cannot be expressed by the values of package
 // routing must be noticed, not dropped.
 package kernel
@@ -17,6 +17,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"ftr/internal/firewall"
 )
 
 // messageBuffer is what one message may take: the longest, a route over 250 IPv6 next hops, has 7 KiB,
@@ -43,6 +45,10 @@ type Kernel struct {
 	watchBuffer int
 	nftPaths    []string
 	overflows   atomic.Int64 // how often notifications were lost
+
+	normalMu   sync.Mutex
+	normalOf   firewall.Table   // the zero Table: nothing was asked yet
+	normalForm firewall.Listing // of normalOf
 
 	mu        sync.Mutex
 	netfilter *netlink.Conn // nil: not needed yet

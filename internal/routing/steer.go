@@ -27,23 +27,16 @@ func steerRoutes(cfg *config.Config, paths []Path, s Selection) []Route {
 	return routes
 }
 
-// Deal returns the lines that new connections are dealt to in turn, with their shares: all of the group
-// that carries, those of them too that are down now, whose turns their tables lead to the others. So a
-// line that fails or comes back changes routes and not the deal; only another group, or another quality,
-// does.
+// Deal returns the lines that new connections of the selection's family are dealt to in turn, with their
+// shares: all of the group that carries, those of them too that are down now, whose turns their tables lead
+// to the others. So a line that fails or comes back changes routes and not the deal; only another group, or
+// another quality, does.
 //
-// reports are the judgements of the paths, by position. Of several families, that of the first selection
-// with members counts.
-func Deal(cfg *config.Config, paths []Path, reports []health.Report, selections []Selection) []Member {
-	for _, s := range selections {
-		if len(s.Members) > 0 {
-			return deal(cfg, paths, reports, s)
-		}
+// reports are the judgements of the paths, by position.
+func Deal(cfg *config.Config, paths []Path, reports []health.Report, s Selection) []Member {
+	if len(s.Members) == 0 {
+		return nil
 	}
-	return nil
-}
-
-func deal(cfg *config.Config, paths []Path, reports []health.Report, s Selection) []Member {
 	group := cfg.Uplinks[s.Members[0].Uplink].Group
 	var members []Member
 	var percents []int

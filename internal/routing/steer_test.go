@@ -114,16 +114,15 @@ func TestDeal(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		percents [3]int
-		selected []routing.Selection
+		selected routing.Selection
 		want     []routing.Member
 	}{
-		{"nothing is selected", [3]int{}, []routing.Selection{of()}, nil},
-		{"all are well", [3]int{}, []routing.Selection{of(0, 1)}, []routing.Member{{Uplink: 0, Weight: 1}, {Uplink: 1, Weight: 2}}},
-		{"one is down", [3]int{}, []routing.Selection{of(1)}, []routing.Member{{Uplink: 0, Weight: 1}, {Uplink: 1, Weight: 2}}},
-		{"one is bad", [3]int{100, 25, 100}, []routing.Selection{of(0, 1)}, []routing.Member{{Uplink: 0, Weight: 2}, {Uplink: 1, Weight: 1}}},
-		{"the group is down", [3]int{100, 25, 25}, []routing.Selection{of(2)}, []routing.Member{{Uplink: 2, Weight: 1}}},
-		{"of two families", [3]int{}, []routing.Selection{of(0), six}, []routing.Member{{Uplink: 0, Weight: 1}, {Uplink: 1, Weight: 2}}},
-		{"IPv6 alone", [3]int{}, []routing.Selection{of(), six}, []routing.Member{{Uplink: 2, Weight: 1}}},
+		{"nothing is selected", [3]int{}, of(), nil},
+		{"all are well", [3]int{}, of(0, 1), []routing.Member{{Uplink: 0, Weight: 1}, {Uplink: 1, Weight: 2}}},
+		{"one is down", [3]int{}, of(1), []routing.Member{{Uplink: 0, Weight: 1}, {Uplink: 1, Weight: 2}}},
+		{"one is bad", [3]int{100, 25, 100}, of(0, 1), []routing.Member{{Uplink: 0, Weight: 2}, {Uplink: 1, Weight: 1}}},
+		{"the group is down", [3]int{100, 25, 25}, of(2), []routing.Member{{Uplink: 2, Weight: 1}}},
+		{"of IPv6", [3]int{}, six, []routing.Member{{Uplink: 2, Weight: 1}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			reports := make([]health.Report, len(paths))

@@ -75,12 +75,18 @@ func (k *Kernel) RemoveEvidence(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("remove the tables that count traffic: %w", err)
 	}
-	k.FlushRuleset()
+	k.dropEvidence()
 	return nil
 }
 
-// FlushRuleset does what "nft flush ruleset" does: the tables that count traffic are gone.
+// FlushRuleset does what "nft flush ruleset" does: the tables that count traffic and that of a managed
+// firewall are gone.
 func (k *Kernel) FlushRuleset() {
+	k.ChangeFirewall(func(*firewall.Table) {}, true)
+	k.dropEvidence()
+}
+
+func (k *Kernel) dropEvidence() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.evidence != nil {

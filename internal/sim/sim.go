@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"ftr/internal/config"
+	"ftr/internal/firewall"
 	"ftr/internal/health"
 	"ftr/internal/routing"
 )
@@ -43,6 +44,8 @@ type Kernel struct {
 	watchers map[*watcher]bool
 	evidence map[config.Family]map[string]health.Packets // nil: no tables
 	flows    map[flow]int
+	firewall firewall.Table // the managed one; the zero Table: none
+	markings []Marking
 }
 
 // New returns a kernel as it is after boot: its own rules, no links, nothing forwarded.

@@ -1,0 +1,217 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"ftr/internal/config"
+	"ftr/internal/firewall"
+	"ftr/internal/routing"
+)
+
+// Times of the guard.
+const (
+	// guardBreath is the shortest time between two looks at the table, so that a program that fills sets
+	// costs little. The first after a quiet time has no wait.
+	guardBreath = 100 * time.Millisecond
+	// guardResync is how often the table is looked at without being asked to.
+	guardResync = time.Minute
+	// guardRetry is the pause after the table could not be set.
+	guardRetry = time.Second
+)
+
+// Firewall keeps the nft table of a managed firewall.
+type Firewall interface {
+	// SetFirewall makes the table what is wanted, and returns what it was otherwise.
+	SetFirewall(ctx context.Context, want firewall.Table) (firewall.Drift, error)
+	// RemoveFirewall removes it, and tells whether there was one.
+	RemoveFirewall(ctx context.Context) (removed bool, err error)
+	// MarkConnections gives connections the mark of the line whose address they have; those that have a
+	// mark already only if again is true.
+	MarkConnections(ctx context.Context, family config.Family, lines map[netip.Addr]uint32, mask uint32, again bool) (marked int, err error)
+}
+
+// guarded is what the guard keeps.
+type guarded struct {
+	table  firewall.Table                          // the zero Table: there is to be none
+	lines  map[config.Family]map[netip.Addr]uint32 // marks by the addresses of lines
+	mask   uint32
+	remark bool // marks of lines have changed: connections that have one need the new one
+}
+
+// guard keeps the firewall table until ctx ends. It is beside the loop, since nft(8) takes its time.
+type guard struct {
+	*Daemon
+	want    guarded
+	idle    bool           // there is nothing to keep
+	agreed  firewall.Table // what the table was when it last was as wanted
+	once    bool           // it was as wanted before
+	repairs []time.Time    // of what others did
+	fight   bool
+	failure string
+	checked time.Time
+}
+
+// run takes from the loop what is wanted, and looks whenever something was changed.
+func (g *guard) run(ctx context.Context) error {
+	timer := time.NewTimer(guardResync)
+	defer timer.Stop()
+	g.idle = true
+	for {
+		pause := time.Duration(0)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case want := <-g.guarded:
+			want.remark = want.remark || g.want.remark
+			g.want, g.idle = want, false
+		case <-g.changed:
+			pause = time.Until(g.next())
+		case <-timer.C:
+		}
+		if pause <= 0 {
+			pause = g.keep(ctx, time.Now())
+		}
+		timer.Reset(pause)
+	}
+}
+
+// next is when the table may be looked at next after a change.
+func (g *guard) next() time.Time {
+	if g.fight {
+		return g.checked.Add(truce)
+	}
+	return g.checked.Add(guardBreath)
+}
+
+// keep looks at the table, mends it, and returns the pause until the next look.
+func (g *guard) keep(ctx context.Context, now time.Time) time.Duration {
+	if g.idle {
+		return guardResync
+	}
+	g.checked = now
+	var err error
+	if len(g.want.table.Objects) == 0 {
+		err = g.remove(ctx)
+	} else {
+		err = g.set(ctx, now)
+	}
+	if ctx.Err() != nil {
+		return guardResync
+	}
+	pause := guardResync
+	if err != nil {
+		pause = guardRetry
+	}
+	text := words(err)
+	if text == "" && g.failure != "" {
+		g.opts.Logger.Info("the firewall is as configured again")
+	}
+	g.failure = text
+	g.report(ctx)
+	return pause
+}
+
+func words(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// remove takes the table away, once.
+func (g *guard) remove(ctx context.Context) error {
+	removed, err := g.opts.Firewall.RemoveFirewall(ctx)
+	if err != nil {
+		return err
+	}
+	if removed {
+		g.opts.Logger.Info("the firewall table was removed: the firewall is manual")
+	}
+	g.idle, g.once, g.agreed, g.fight, g.repairs = true, false, firewall.Table{}, false, nil
+	return nil
+}
+
+// set makes the table what is wanted, and says what others did to it.
+func (g *guard) set(ctx context.Context, now time.Time) error {
+	drift, err := g.opts.Firewall.SetFirewall(ctx, g.want.table)
+	if err != nil {
+		return err
+	}
+	others := g.once && g.agreed.Equal(g.want.table)
+	switch {
+	case drift.None():
+	case others:
+		g.repaired(now, drift)
+	case drift.Missing:
+		g.opts.Logger.Info("the firewall table is set up")
+	default:
+		g.opts.Logger.Info("the firewall table is brought up to date: " + drift.String())
+	}
+	g.settle(now)
+	g.agreed, g.once = g.want.table, true
+	if drift.Missing || g.want.remark {
+		g.mark(ctx)
+	}
+	return nil
+}
+
+// repaired says what was put back, and notices a fight.
+func (g *guard) repaired(now time.Time, drift firewall.Drift) {
+	g.repairs = append(g.repairs, now)
+	g.opts.Logger.Warn("the firewall table was changed by another program (" + drift.String() + "): put back")
+}
+
+// settle forgets old repairs, and decides whether there is a fight.
+func (g *guard) settle(now time.Time) {
+	g.repairs = slices.DeleteFunc(g.repairs, func(at time.Time) bool { return now.Sub(at) > fightWindow+truce })
+	recent := 0
+	for _, at := range g.repairs {
+		if now.Sub(at) <= fightWindow {
+			recent++
+		}
+	}
+	// After a truce, one more repair is enough to know that it goes on.
+	g.fight = recent >= fightCount || g.fight && len(g.repairs) > 0
+}
+
+// mark gives connections that were there before the table the marks that it would have given them.
+func (g *guard) mark(ctx context.Context) {
+	var errs []error
+	count := 0
+	for f, lines := range g.want.lines {
+		n, err := g.opts.Firewall.MarkConnections(ctx, f, lines, g.want.mask, g.want.remark)
+		count += n
+		errs = append(errs, err)
+	}
+	g.want.remark = false
+	if count > 0 {
+		g.opts.Logger.Info("connections that were there before belong to their lines now", "connections", count)
+	}
+	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
+		// Whoever lives on without a mark is balanced by routes alone; all else works.
+		g.opts.Logger.Warn("not all connections that were there before could be given to their lines", "error", err)
+	}
+}
+
+// report tells the loop how things are.
+func (g *guard) report(ctx context.Context) {
+	var ws []routing.Warning
+	if g.failure != "" {
+		ws = append(ws, routing.Warning{Code: "firewall-failed", Subject: "firewall", Text: g.failure,
+			Cure: "new connections may leave without translation or mark until this is mended; it is tried again each " + guardRetry.String()})
+	}
+	if g.fight {
+		ws = append(ws, routing.Warning{Code: "fight", Subject: "nft table inet " + firewall.ManagedTable,
+			Text: fmt.Sprintf("another program changes it each time; it is put back only every %v now", truce),
+			Cure: "find the program (nft monitor shows when it acts) and keep it from this table"})
+	}
+	select {
+	case g.verdicts <- ws:
+	case <-ctx.Done():
+	}
+}

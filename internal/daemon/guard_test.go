@@ -1,0 +1,222 @@
+package daemon_test
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ftr/internal/config"
+	"ftr/internal/daemon"
+	"ftr/internal/firewall"
+	"ftr/internal/routing"
+	"ftr/internal/sim"
+)
+
+// guarded is a world whose daemon keeps a managed firewall.
+func guarded(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, threeStatic)
+	w.cfg = managedFile(t, threeStatic)
+	return w
+}
+
+func managedFile(t *testing.T, uplinks string) *config.Config {
+	t.Helper()
+	cfg, problems := config.Parse("test.conf", []byte("uplinks:\n"+uplinks+rest+"firewall: managed\n"))
+	if cfg == nil {
+		t.Fatal(problems)
+	}
+	return cfg
+}
+
+// guard starts a daemon on the world's kernel and returns it with what stops it.
+func (w *world) guard() (d *daemon.Daemon, stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	opts := w.options(w.kernel)
+	opts.Firewall = w.kernel
+	d = daemon.New(opts)
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	return d, func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("the daemon ended with: %v", err)
+		}
+	}
+}
+
+// dealt is the deal that the table holds, or "" if there is no table.
+func (w *world) dealt() string {
+	for _, o := range w.kernel.Firewall().Objects {
+		if o.Name == "deal" {
+			return strings.Join(o.Lines, "; ")
+		}
+	}
+	return ""
+}
+
+const (
+	firstGroup  = "numgen inc mod 3 vmap { 0 : goto steer2, 1 : goto steer1, 2 : goto steer2 }"
+	secondGroup = "numgen inc mod 1 vmap { 0 : goto steer3 }"
+)
+
+// The table is there when the daemon is ready; failures within a group change routes alone, another group
+// changes the deal.
+func TestGuardFollowsTheGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		_, stop := w.guard()
+		defer stop()
+		w.until(5*time.Second, "ready", func() bool { return w.ready.Load() == 1 })
+		if got := w.dealt(); got != firstGroup {
+			t.Fatalf("the deal is %q", got)
+		}
+		w.until(5*time.Second, "the lines are judged", func() bool { return w.defaults() == "eth1*1 eth2*2" })
+		made := w.kernel.Firewall()
+		w.must(w.kernel.SetCarrier("eth2", false))
+		w.until(time.Second, "the other line carries all", func() bool { return w.defaults() == "eth1*1" })
+		if !w.kernel.Firewall().Equal(made) {
+			t.Error("the failure of a line changed the firewall")
+		}
+		if got := w.steered(); !slices.Equal(got, []string{"eth1", "eth1", "eth1"}) {
+			t.Errorf("the turns lead to %v", got)
+		}
+		w.must(w.kernel.SetCarrier("eth1", false))
+		w.until(time.Second, "the second group's deal", func() bool { return w.dealt() == secondGroup })
+		w.must(w.kernel.SetCarrier("eth1", true))
+		w.until(time.Minute, "the first group's deal", func() bool { return w.dealt() == firstGroup })
+		if n := w.logs.count("was changed by another program"); n != 0 {
+			t.Errorf("its own changes were taken for another's %d times", n)
+		}
+	})
+}
+
+// steered are the interfaces that the tables of the steers lead to.
+func (w *world) steered() []string {
+	var all []string
+	for _, steer := range w.cfg.Steers {
+		for _, r := range w.have().Routes {
+			if r.Table == steer.Table && r.Metric == 0 {
+				all = append(all, r.NextHops[0].Interface)
+			}
+		}
+	}
+	return all
+}
+
+// What another program does is put back at once and told; a fight is slowed, told, and over when it is over.
+func TestGuardPutsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		_, stop := w.guard()
+		defer stop()
+		w.until(5*time.Second, "ready", func() bool { return w.ready.Load() == 1 })
+		made := w.kernel.Firewall()
+		whole := func() bool { return w.kernel.Firewall().Equal(made) }
+		time.Sleep(time.Second)
+
+		w.kernel.ChangeFirewall(func(t *firewall.Table) { t.Objects[0].Lines = []string{"drop"} }, false)
+		if took := w.until(time.Second, "the chain is put back", whole); took > 10*time.Millisecond {
+			t.Errorf("put back after %v", took)
+		}
+		if n := w.logs.count("the firewall table was changed by another program (chain restore): put back"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		w.kernel.FlushRuleset()
+		w.until(time.Second, "the table is put back", whole)
+		if n := w.logs.count("(it was removed): put back"); n != 1 {
+			t.Errorf("told %d times that it was removed", n)
+		}
+
+		count := 0
+		for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(200 * time.Millisecond) {
+			if whole() {
+				w.kernel.FlushRuleset()
+				count++
+			}
+		}
+		if count < 4 || count > 8 {
+			t.Errorf("in a fight of 30 s the table was put back %d times", count)
+		}
+		if n := w.logs.count("another program changes it each time"); n != 1 {
+			t.Errorf("the fight was told %d times", n)
+		}
+		warned := func() bool {
+			return slices.ContainsFunc(w.last().Warnings, func(r routing.Warning) bool { return r.Code == "fight" })
+		}
+		if !warned() {
+			t.Error("the status does not say that there is a fight")
+		}
+		w.until(15*time.Second, "the table is put back after the fight", whole)
+		w.until(5*time.Minute, "the fight is over", func() bool { return !warned() })
+	})
+}
+
+// Connections that were there before the table are given to their lines, once; and again where a reload
+// gives the lines other marks.
+func TestGuardMarksConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		d, stop := w.guard()
+		w.until(5*time.Second, "ready", func() bool { return w.ready.Load() == 1 })
+		lines := func(marks ...uint32) map[netip.Addr]uint32 {
+			m := map[netip.Addr]uint32{}
+			for i, a := range []string{"192.0.2.2", "198.51.100.130", "203.0.113.2"} {
+				m[netip.MustParseAddr(a)] = marks[i]
+			}
+			return m
+		}
+		want := []sim.Marking{{Family: config.IPv4, Lines: lines(1, 2, 3)}}
+		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		uplinks := strings.SplitAfter(threeStatic, "\n")
+		slices.Reverse(uplinks)
+		w.must(d.Reload(t.Context(), managedFile(t, strings.Join(uplinks, ""))))
+		w.until(time.Second, "marked again", func() bool { return len(w.kernel.Markings()) == 2 })
+		want = append(want, sim.Marking{Family: config.IPv4, Lines: lines(3, 2, 1), Again: true})
+		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		stop()
+		_, stop = w.guard() // a restart finds the table
+		defer stop()
+		w.until(5*time.Second, "ready again", func() bool { return w.ready.Load() == 2 })
+		if n := len(w.kernel.Markings()); n != 2 && w.logs.count("brought up to date") == 0 {
+			t.Errorf("a restart marked connections: %d", n)
+		}
+	})
+}
+
+// A reload to a manual firewall removes the table, one back makes it, and what is manual from the start is
+// not touched.
+func TestGuardSwitches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		managed, manual := w.cfg, parse(t, threeStatic)
+		d, stop := w.guard()
+		w.until(5*time.Second, "ready", func() bool { return w.ready.Load() == 1 })
+		made := w.kernel.Firewall()
+		for range 2 {
+			w.must(d.Reload(t.Context(), manual))
+			w.until(time.Second, "the table is gone", func() bool { return len(w.kernel.Firewall().Objects) == 0 })
+			w.must(d.Reload(t.Context(), managed))
+			w.until(time.Second, "the table is there", func() bool { return w.kernel.Firewall().Equal(made) })
+		}
+		stop()
+		w.cfg = manual
+		_, stop = w.guard()
+		defer stop()
+		w.until(5*time.Second, "ready with a manual firewall", func() bool { return w.ready.Load() == 2 })
+		time.Sleep(time.Minute)
+		if !w.kernel.Firewall().Equal(made) {
+			t.Error("a table that somebody keeps beside a manual firewall was touched")
+		}
+	})
+}

@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"ftr/internal/config"
+	"ftr/internal/firewall"
+	"ftr/internal/routing"
+)
+
+// protection is what the loop knows of the firewall.
+type protection struct {
+	cfg    *config.Config // that the guard was told last; nil: nothing, or that there is to be no table
+	turns  []firewall.Turn
+	latest guarded
+	remark bool              // marks of lines have changed
+	heard  bool              // the guard has looked
+	warned []routing.Warning // by the guard
+}
+
+// protect tells the guard what the firewall should be, if that is something new. Routes come first: the
+// table leads new connections to them.
+func (l *loop) protect(now time.Time) {
+	if l.Firewall == nil {
+		return
+	}
+	p := &l.protection
+	if l.Config.Firewall != config.FirewallManaged {
+		if p.cfg != nil {
+			*p = protection{heard: true}
+			l.entrust(guarded{})
+		}
+		return
+	}
+	turns, lines := l.turns(now), l.addresses()
+	same := p.cfg == l.Config && slices.Equal(p.turns, turns)
+	if same && !p.remark && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
+		return
+	}
+	if !same {
+		p.latest.table = firewall.Managed(l.Config, turns)
+	}
+	p.latest.lines, p.latest.mask, p.latest.remark = lines, l.Config.Numbers.Mask, p.remark
+	p.cfg, p.turns, p.remark = l.Config, turns, false
+	l.entrust(p.latest)
+}
+
+// entrust hands the guard what it is to keep. It takes the latest.
+func (l *loop) entrust(want guarded) {
+	select {
+	case old := <-l.guard:
+		want.remark = want.remark || old.remark
+	default:
+	}
+	l.guard <- want
+}
+
+// turns are the lines that new connections are dealt to.
+func (l *loop) turns(now time.Time) []firewall.Turn {
+	if l.Config.Balance != config.BalanceRoundRobin {
+		return nil
+	}
+	var turns []firewall.Turn
+	reports := l.reports(now)
+	for _, s := range l.selections {
+		for _, m := range routing.Deal(l.Config, l.paths, reports, s) {
+			turns = append(turns, firewall.Turn{Family: s.Family, Uplink: m.Uplink, Weight: m.Weight})
+		}
+	}
+	return turns
+}
+
+// addresses are the marks by the addresses of lines. An address that two lines have tells nothing.
+func (l *loop) addresses() map[config.Family]map[netip.Addr]uint32 {
+	lines := map[config.Family]map[netip.Addr]uint32{}
+	twice := map[netip.Addr]bool{}
+	for _, p := range l.paths {
+		if !p.Source.IsValid() {
+			continue
+		}
+		if lines[p.Family] == nil {
+			lines[p.Family] = map[netip.Addr]uint32{}
+		}
+		if _, taken := lines[p.Family][p.Source]; taken || twice[p.Source] {
+			twice[p.Source] = true
+			delete(lines[p.Family], p.Source)
+			continue
+		}
+		lines[p.Family][p.Source] = l.Config.Uplinks[p.Uplink].Mark
+	}
+	return lines
+}
+
+// shielded tells whether the guard has done what it could, so that the host is ready.
+func (l *loop) shielded() bool {
+	return l.Firewall == nil || l.Config.Firewall != config.FirewallManaged || l.protection.heard
+}
+
+// heed takes what the guard says.
+func (l *loop) heed(warnings []routing.Warning) {
+	p := &l.protection
+	if !p.heard {
+		p.heard, l.lookAt = true, l.looked // ready, if all else is
+	}
+	if p.cfg == nil {
+		warnings = nil
+	}
+	if !slices.Equal(p.warned, warnings) {
+		p.warned = warnings
+		l.warn(l.inspected)
+		l.publishAt = time.Time{}
+	}
+}

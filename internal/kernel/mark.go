@@ -1,0 +1,212 @@
+package kernel
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"ftr/internal/config"
+)
+
+// Messages of connection tracking and their attributes (linux/netfilter/nfnetlink_conntrack.h).
+const (
+	ctNew = unix.NFNL_SUBSYS_CTNETLINK << 8
+	ctGet = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
+
+	ctaTupleOrig  = 1
+	ctaTupleReply = 2
+	ctaZone       = 18
+
+	ctaTupleIP = 1
+	ctaIPv4Dst = 2
+	ctaIPv6Dst = 4
+)
+
+// markTimeout is far more than a table of a million connections needs.
+const markTimeout = time.Minute
+
+var errWideMark = errors.New("the mark is 0 or has bits outside the mask")
+
+// MarkConnections gives tracked connections of a family the mark of the line that they belong to, by its
+// addresses: those whose replies come to an address of the line, and those that somebody outside began with
+// it. Only the bits under mask are written. Connections that have a mark of their own under mask keep it,
+// unless again is true. It returns how many were marked. The error wraps ErrNoNetfilter if the kernel
+// cannot be asked to do so.
+func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, lines map[netip.Addr]uint32, mask uint32, again bool) (marked int, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("mark %s connections that were there before: %w", family, err)
+		}
+	}()
+	for _, mark := range lines {
+		if mark == 0 || mark&^mask != 0 {
+			return 0, fmt.Errorf("mark %#x/%#x: %w", mark, mask, errWideMark)
+		}
+	}
+	number, err := familyNumber(family)
+	if err != nil || len(lines) == 0 {
+		return 0, err
+	}
+	conn, err := k.dialNetfilter(0)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(markTimeout)); err != nil {
+		return 0, err
+	}
+	messages, err := conn.Execute(request(ctGet, netlink.Dump, encodeUnmarked(number, mask, again)))
+	if err != nil {
+		return 0, explainNetfilter(err)
+	}
+	for _, m := range messages {
+		if err := ctx.Err(); err != nil {
+			return marked, err
+		}
+		c, err := decodeConnection(m.Data)
+		if err != nil {
+			return marked, err
+		}
+		mark, ok := c.line(lines)
+		if !ok || c.mark&mask == mark {
+			continue
+		}
+		_, err = conn.Execute(request(ctNew, netlink.Acknowledge, c.encodeMark(number, mark, mask)))
+		switch {
+		case err == nil:
+			marked++
+		case !errors.Is(err, unix.ENOENT): // it ended meanwhile
+			return marked, explainNetfilter(err)
+		}
+	}
+	return marked, nil
+}
+
+func familyNumber(f config.Family) (byte, error) {
+	number, ok := map[config.Family]byte{config.IPv4: unix.AF_INET, config.IPv6: unix.AF_INET6}[f]
+	if !ok {
+		return 0, fmt.Errorf("connections of address family %d: %w", f, unix.EAFNOSUPPORT)
+	}
+	return number, nil
+}
+
+// encodeUnmarked writes the body of the request for the connections of a family without a mark under mask,
+// or all of them.
+func encodeUnmarked(family byte, mask uint32, all bool) []byte {
+	b := []byte{family, 0, 0, 0}
+	if all {
+		return b
+	}
+	return appendMark(b, 0, mask)
+}
+
+// appendMark adds a mark and the mask under which it counts.
+func appendMark(b []byte, mark, mask uint32) []byte {
+	for _, a := range []struct {
+		kind  uint16
+		value uint32
+	}{{ctaMark, mark}, {ctaMarkMask, mask}} {
+		b = binary.NativeEndian.AppendUint16(b, unix.SizeofNlAttr+4)
+		b = binary.NativeEndian.AppendUint16(b, a.kind)
+		b = binary.BigEndian.AppendUint32(b, a.value)
+	}
+	return b
+}
+
+// connection is what is needed of a tracked connection.
+type connection struct {
+	tuple, zone       []byte     // what names it to the kernel, as it came
+	reached, answered netip.Addr // where its first packet was sent to, and where its replies go to
+	mark              uint32
+}
+
+// line returns the mark of the line that a connection belongs to.
+func (c connection) line(lines map[netip.Addr]uint32) (mark uint32, ok bool) {
+	if mark, ok = lines[c.answered]; !ok {
+		mark, ok = lines[c.reached]
+	}
+	return mark, ok
+}
+
+// encodeMark writes the body of the request that changes bits of the mark of a connection which exists.
+func (c connection) encodeMark(family byte, mark, mask uint32) []byte {
+	b := []byte{family, 0, 0, 0}
+	b = appendRaw(b, ctaTupleOrig|unix.NLA_F_NESTED, c.tuple)
+	if c.zone != nil {
+		b = appendRaw(b, ctaZone, c.zone)
+	}
+	return appendMark(b, mark, mask)
+}
+
+// appendRaw adds an attribute as it is.
+func appendRaw(b []byte, kind uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofNlAttr+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	b = append(b, value...)
+	for len(b)%unix.NLA_ALIGNTO != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func decodeConnection(b []byte) (c connection, err error) {
+	if len(b) < nfgenmsg {
+		return c, fmt.Errorf("decode a connection: %w", errShort)
+	}
+	for rest := b[nfgenmsg:]; len(rest) > 0; {
+		var a attribute
+		if a, rest, err = nextAttribute(rest); err == nil {
+			err = c.take(b[0], a)
+		}
+		if err != nil {
+			return c, fmt.Errorf("decode a connection: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// take reads one attribute of a connection.
+func (c *connection) take(family byte, a attribute) (err error) {
+	switch a.kind {
+	case ctaTupleOrig:
+		c.tuple = a.value
+		c.reached, err = destination(family, a.value)
+	case ctaTupleReply:
+		c.answered, err = destination(family, a.value)
+	case ctaZone:
+		c.zone = a.value
+	case ctaMark:
+		if len(a.value) == 4 {
+			c.mark = binary.BigEndian.Uint32(a.value)
+		}
+	}
+	return err
+}
+
+// destination returns the destination address of a tuple.
+func destination(family byte, tuple []byte) (to netip.Addr, err error) {
+	for len(tuple) > 0 {
+		var a attribute
+		if a, tuple, err = nextAttribute(tuple); err != nil {
+			return to, err
+		}
+		if a.kind != ctaTupleIP {
+			continue
+		}
+		for rest := a.value; len(rest) > 0; {
+			if a, rest, err = nextAttribute(rest); err != nil {
+				return to, err
+			}
+			if a.kind == ctaIPv4Dst || a.kind == ctaIPv6Dst {
+				to = decodeIP(family, a.value)
+			}
+		}
+	}
+	return to, nil
+}
