@@ -25,8 +25,9 @@ const (
 	// voteEvery is how often it is looked whether targets are silent through all lines.
 	voteEvery = 250 * time.Millisecond
 	// publishEvery is how often new measurements alone make a new picture; with hundreds of lines they
-	// come all the time. A new state makes one at once.
-	publishEvery = time.Second
+	// come all the time. They wait for a turn that comes anyway, but no longer than twice that. A new state
+	// makes a picture at once.
+	publishEvery = 900 * time.Millisecond
 	// firstRetry and lastRetry bound the pause after a step failed.
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 15 * time.Second
@@ -148,7 +149,7 @@ func (l *loop) lost(now time.Time, h routing.Hint) {
 func (l *loop) wake() time.Time {
 	next := l.lookAt
 	if l.unpublished {
-		next = earliest(next, l.publishAt)
+		next = earliest(next, l.publishAt.Add(publishEvery))
 	}
 	for _, m := range l.monitors {
 		if at := m.Wake(); !at.IsZero() {

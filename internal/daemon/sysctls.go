@@ -19,7 +19,7 @@ const (
 // watchSysctls asks for a look at the kernel whenever a sysctl has another value than before, until ctx
 // ends. It works beside the loop, which need not wake for what is as it was.
 func (d *Daemon) watchSysctls(ctx context.Context, in doors) error {
-	timer := time.NewTimer(sysctlEvery)
+	timer := time.NewTimer(tick(time.Now(), sysctlEvery))
 	defer timer.Stop()
 	var before []routing.Sysctl
 	for {
@@ -36,6 +36,12 @@ func (d *Daemon) watchSysctls(ctx context.Context, in doors) error {
 			}
 			before = obs.Have.Sysctls
 		}
-		timer.Reset(max(sysctlEvery, sysctlCosts*time.Since(began)))
+		timer.Reset(max(tick(time.Now(), sysctlEvery), sysctlCosts*time.Since(began)))
 	}
+}
+
+// tick is the time until the next multiple of a period: what is done regularly is done together, since
+// waking up costs more than the work.
+func tick(now time.Time, period time.Duration) time.Duration {
+	return now.Truncate(period).Add(period).Sub(now)
 }

@@ -129,7 +129,7 @@ func (s *sampler) pace(now time.Time, packets map[config.Family]map[string]healt
 	}
 	s.calm = now.Sub(s.busy) >= calmAfter
 	if s.calm {
-		return calmSample
+		return tick(now, calmSample)
 	}
 	return busySample
 }
