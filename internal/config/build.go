@@ -47,6 +47,7 @@ func (d *draft) uplink(i int, base Numbers, n uint32) Uplink {
 	}
 	line.Metered, line.Tests = u.metered.value, u.testsIn(d)
 	line.ClampMSS = u.clampMSS.value && d.isManaged()
+	line.Inet6 = u.inet6.config()
 	if line.Type == Static {
 		line.Address, line.Gateway = u.address.value, u.gateway.value
 	}

@@ -85,6 +85,7 @@ func (w *walker) checkUplinks(d *draft) {
 		named[u.name()] = u
 	}
 	w.checkGateways(list, owners)
+	w.checkInet6(list)
 }
 
 // checkGateways: a gateway is another machine.

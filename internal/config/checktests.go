@@ -15,20 +15,24 @@ const maxTargets = 256
 // checkTests: the section tests, and what the lines make of it.
 func (w *walker) checkTests(d *draft) {
 	own, gateways := d.routers()
-	c := testsCheck{walker: w, own: own, gateways: gateways, path: "tests"}
+	c := testsCheck{walker: w, own: own, gateways: gateways, path: "tests", capped: map[string]bool{}}
 	if d.tests.section.given() {
 		c.run(&d.tests, d.tests.section.at)
 	}
+	if !d.tests.section.given() {
+		return
+	}
 	for i := range d.uplinks.value {
 		u := &d.uplinks.value[i]
-		if !u.tests.section.given() || !d.tests.section.given() {
-			continue
-		}
 		merged := u.tests
 		merged.inherit(&d.tests)
-		c.path = u.section.path + ".tests"
-		c.run(&merged, u.tests.section.at)
+		if u.tests.section.given() {
+			c.path = u.section.path + ".tests"
+			c.run(&merged, u.tests.section.at)
+		}
+		c.families(u, &merged)
 	}
+	c.unasked(d)
 }
 
 // testsCheck checks one section of tests. What was inherited has been checked where it stands.
@@ -36,6 +40,7 @@ type testsCheck struct {
 	*walker
 	own, gateways map[netip.Addr]string // addresses of this router and of its gateways, with their places
 	path          string
+	capped        map[string]bool // quorums that were said to be too large for IPv6
 }
 
 // mine tells whether a field belongs to the section, and is no other one's.
@@ -86,7 +91,15 @@ func (c testsCheck) quorum(t *testsDraft, at position) {
 		return
 	}
 	c.targets(t)
-	different := len(t.distinct())
+	all := t.distinct()
+	different, kind := len(ofFamily(all, IPv4)), "different targets"
+	if different < len(all) {
+		kind = "different IPv4 targets"
+	}
+	if different == 0 {
+		c.report(at, Problem{Path: c.path + ".ips", Message: "holds no IPv4 address, and IPv4 is asked on every line", Allowed: "a list with at least one"})
+		return
+	}
 	if t.required.usable() && t.required.value > int64(different) {
 		f := &t.required
 		where := f.at
@@ -94,7 +107,7 @@ func (c testsCheck) quorum(t *testsDraft, at position) {
 			where = at
 		}
 		c.report(where, Problem{Path: c.path + ".required_successful", Value: strconv.FormatInt(f.value, 10),
-			Message: fmt.Sprintf("is more than the %d different targets, so no line could ever be up", different), Allowed: fmt.Sprintf("from 1 to %d", different)})
+			Message: fmt.Sprintf("is more than the %d %s, so no line could ever be up", different, kind), Allowed: fmt.Sprintf("from 1 to %d", different)})
 	}
 }
 
@@ -183,6 +196,15 @@ func (d *draft) routers() (own, gateways map[netip.Addr]string) {
 		}
 		if u.gateway.given() {
 			gateways[u.gateway.value] = u.section.path
+		}
+	}
+	for i := range d.uplinks.value {
+		u := &d.uplinks.value[i]
+		if u.inet6.address.given() {
+			own[u.inet6.address.value] = u.section.path
+		}
+		if u.inet6.gateway.given() {
+			gateways[u.inet6.gateway.value] = u.section.path
 		}
 	}
 	return own, gateways

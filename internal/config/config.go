@@ -89,6 +89,7 @@ type Uplink struct {
 	Group     int        // priority_group: lower is preferred; meaningful only if Grouped
 	Weight    int        // share within the group, 1 to 256
 	Metered   bool       // every byte costs: asked less often while calm; Tests.Interval has it already
+	Inet6     Inet6      // the line's IPv6
 	Tests     Tests      // how this line is judged: Config.Tests with what the file says for this line
 	ClampMSS  bool       // mss_clamp: TCP segments that leave here fit the path; only with FirewallManaged
 

@@ -134,6 +134,11 @@ func (p *printer) uplinks(k key, found []Found, commented bool) {
 		if below.era != since15 {
 			p.comment("", "- "+below.name+": "+below.about())
 		}
+		if below.name == "ipv6" {
+			for _, k := range inet6Keys(new(inet6Draft)) {
+				p.comment("  ", "- "+k.name+": "+k.about())
+			}
+		}
 	}
 	p.line("", k.name+":")
 	mark := ""

@@ -87,6 +87,7 @@ type uplinkDraft struct {
 	group, weight      field[int64]
 	defaultRoute       field[bool]
 	metered, clampMSS  field[bool]
+	inet6              inet6Draft
 	tests              testsDraft
 }
 
@@ -187,6 +188,8 @@ func uplinkKeys(u *uplinkDraft) []key {
 			doc: "Whether every byte of the line costs: it is asked each tests.metered_interval while all is calm."},
 		{name: "mss_clamp", era: sinceGo, form: boolean(&u.clampMSS), fallback: "no",
 			doc: "Whether the size of TCP segments is limited to what the line can carry, for lines with a small MTU (PPPoE, tunnels) where path MTU discovery fails. Only with firewall: managed."},
+		{name: "ipv6", era: sinceGo, form: inet6Form{&u.inet6},
+			doc: "IPv6 of the line, which is judged and selected by itself. no, the default: there is none. auto: address and router come from router advertisements or DHCPv6. What is fixed, or how addresses are translated, stands in a section."},
 		{name: "tests", era: sinceGo, form: section{&u.tests.section, inherited(testKeys(&u.tests))},
 			doc: "What is different for this line from the section tests, key by key."},
 	}
@@ -212,12 +215,12 @@ func downlinkKeys(d *draft) []key {
 
 func testKeys(t *testsDraft) []key {
 	return []key{
-		{name: "ips", form: list[netip.Addr]{&t.ips, address}, otherwise: "only tests.targets are asked", example: "[1.1.1.1, 8.8.8.8, 9.9.9.9, 208.67.222.222, 4.2.2.2, 193.0.14.129]",
-			doc: "Hosts to ask by ICMP echo: those of different operators that answer from everywhere. They are asked in random order. There must be at least one in ips or targets."},
+		{name: "ips", form: list[netip.Addr]{&t.ips, host4or6}, otherwise: "only tests.targets are asked", example: "[1.1.1.1, 8.8.8.8, 9.9.9.9, 208.67.222.222, 4.2.2.2, 193.0.14.129]",
+			doc: "Hosts to ask by ICMP echo: those of different operators that answer from everywhere. They are asked in random order, over IPv4 or IPv6 by their kind. There must be at least one in ips or targets."},
 		{name: "targets", era: sinceGo, form: targetList{&t.targets}, otherwise: "only tests.ips are asked", sample: "[\"tcp://1.1.1.1:443\", \"dns://9.9.9.9/example.com\", {url: \"https://1.1.1.1/\", host: one.one.one.one, status: 200}]",
-			doc: "More hosts to ask, each with its method; they and ips make one quorum. icmp: echo. tcp: a connection, a refusal answers too. dns: a query for the name, any answer counts. http and https: a GET; host is the host name sent and verified (without it: the address), status the expected one (without it: any from 200 to 399). gateway: the line's own gateway by ARP. Hosts are addresses: names would be resolved through whichever line works."},
+			doc: "More hosts to ask, each with its method; they and ips make one quorum. icmp: echo. tcp: a connection, a refusal answers too. dns: a query for the name, any answer counts. http and https: a GET; host is the host name sent and verified (without it: the address), status the expected one (without it: any from 200 to 399). gateway: the line's own gateway by ARP or neighbour discovery, in each family. Hosts are addresses: names would be resolved through whichever line works."},
 		{name: "required_successful", form: integer(&t.required, 1, 100000), fallback: "1", example: "2",
-			doc: "How many targets must answer for a line to be up. At most the number of targets. A target that is silent through all lines loses its vote."},
+			doc: "How many targets must answer for a line to be up. At most the number of targets; over IPv6 all of its targets are enough where these are fewer. A target that is silent through all lines loses its vote."},
 		{name: "ping_retries", form: integer(&t.retries, 1, 100), fallback: "3", example: "3",
 			doc: "Attempts per target before it counts as silent."},
 		{name: "interval", form: duration(&t.interval, 10*time.Millisecond, day), fallback: "1s", example: "1s",

@@ -18,7 +18,7 @@ const examples = "../../docs/examples"
 
 func exact() cmp.Options {
 	return cmp.Options{
-		cmpopts.EquateComparable(netip.Addr{}),
+		cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
 		cmp.Comparer(func(a, b Secret) bool { return a == b }),
 	}
 }

@@ -110,6 +110,9 @@ func TestSchemaKeys(t *testing.T) {
 			if items, ok := one["items"].(map[string]any); ok {
 				walk(items)
 			}
+			if name == "ipv6" { // a word or a section
+				walk(one["anyOf"].([]any)[1].(map[string]any))
+			}
 		}
 	}
 	walk(root)

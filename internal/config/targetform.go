@@ -154,7 +154,7 @@ func targetURL(into *field[Target]) scalar[Target] {
 		what:  targetWords,
 		parse: parseTarget,
 		print: spellTarget,
-		json:  &schema{Type: []string{"string", "null"}, Pattern: `^\s*(gateway|[0-9.]+|(icmp|tcp|dns|http|https)://\S+)\s*$`},
+		json:  &schema{Type: []string{"string", "null"}, Pattern: `^\s*(gateway|[0-9.]+|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|(icmp|tcp|dns|http|https)://\S+)\s*$`},
 	}
 }
 
@@ -165,7 +165,7 @@ func parseTarget(s string) (Target, fault) {
 		return Target{Method: Gateway}, fault{}
 	}
 	if a, err := netip.ParseAddr(word); err == nil {
-		_, f := parseAddress(a.String())
+		_, f := parseHost(a.String())
 		return Echo(a), f
 	}
 	u, err := url.Parse(word)
@@ -187,7 +187,7 @@ func parseTarget(s string) (Target, fault) {
 	}
 	t := Target{Method: Method(method)}
 	var f fault
-	if t.Address, f = parseAddress(u.Hostname()); !f.none() {
+	if t.Address, f = parseHost(u.Hostname()); !f.none() {
 		return Target{}, f
 	}
 	if t.Port, f = t.portOf(u); !f.none() {
@@ -210,9 +210,9 @@ func (t Target) portOf(u *url.URL) (uint16, fault) {
 	text := u.Port()
 	switch {
 	case t.Method == ICMP && (text != "" || strings.HasSuffix(u.Host, ":")):
-		return 0, fault{"has a port, which ICMP does not know", "icmp://" + t.Address.String()}
+		return 0, fault{"has a port, which ICMP does not know", "icmp://" + t.authority(0)}
 	case text == "" && t.Method == TCP:
-		return 0, fault{"has no port", "tcp://" + u.Hostname() + ":443"}
+		return 0, fault{"has no port", "tcp://" + netip.AddrPortFrom(t.Address, 443).String()}
 	case text == "":
 		return usual, fault{}
 	}
