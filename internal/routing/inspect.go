@@ -34,19 +34,23 @@ func (w Warning) String() string {
 // Inspect holds a configuration against what was observed of the host.
 func Inspect(cfg *config.Config, obs *Observation) []Warning {
 	var ws []Warning
-	ws = append(ws, missingSysctls(obs)...)
+	ws = append(ws, missingSysctls(cfg, obs)...)
 	ws = append(ws, interfaces(cfg, obs)...)
 	ws = append(ws, mainDefaults(cfg, obs)...)
 	ws = append(ws, foreignRules(cfg, obs)...)
 	return append(ws, foreignRoutes(cfg, obs)...)
 }
 
-func missingSysctls(obs *Observation) []Warning {
+func missingSysctls(cfg *config.Config, obs *Observation) []Warning {
 	var ws []Warning
 	values := obs.Have.sysctls()
 	if _, ok := values[sysctlForward]; !ok {
 		ws = append(ws, Warning{Code: "no-forwarding", Subject: sysctlForward, Error: true,
 			Text: "does not exist: this kernel does not route IPv4", Cure: "check that /proc/sys is mounted"})
+	}
+	if _, ok := values[sysctlForward6]; !ok && slices.Contains(cfg.Families(), config.IPv6) {
+		ws = append(ws, Warning{Code: "no-ipv6", Subject: sysctlForward6, Error: true,
+			Text: "does not exist: this kernel has no IPv6", Cure: "remove ipv6 from the uplinks, or boot without ipv6.disable=1"})
 	}
 	if _, ok := values[sysctlHashPolicy]; !ok {
 		ws = append(ws, Warning{Code: "no-multipath", Subject: sysctlHashPolicy,
@@ -63,10 +67,10 @@ func interfaces(cfg *config.Config, obs *Observation) []Warning {
 	for _, p := range Resolve(cfg, obs) {
 		u := cfg.Uplinks[p.Uplink]
 		if p.Problem != "" {
-			ws = append(ws, Warning{Code: UplinkUnusable, Subject: "uplink " + u.Name + " (" + u.Interface + ")",
+			ws = append(ws, Warning{Code: UplinkUnusable, Subject: "uplink " + u.Name + " (" + u.Interface + ")" + suffix(p.Family),
 				Text: p.Problem, Cure: unusableCure(u, p)})
 		}
-		if values[rpFilter(u.Interface)] == "1" {
+		if p.Family == config.IPv4 && values[rpFilter(u.Interface)] == "1" {
 			ws = append(ws, Warning{Code: "rp-filter-strict", Subject: "uplink " + u.Name + " (" + u.Interface + ")",
 				Text: "rp_filter is 1 (strict), which drops replies that arrive on this line",
 				Cure: "monitor sets it to 2 (loose); see that no other program sets it back"})
@@ -81,8 +85,20 @@ func interfaces(cfg *config.Config, obs *Observation) []Warning {
 	return ws
 }
 
+// suffix names the family where it is not the usual one.
+func suffix(f config.Family) string {
+	if f == config.IPv6 {
+		return " IPv6"
+	}
+	return ""
+}
+
 func unusableCure(u config.Uplink, p Path) string {
 	switch {
+	case p.Family == config.IPv6 && p.Source.IsValid() && !p.Gateway.IsValid():
+		return "it is used as soon as a router advertises itself; if none does, name it as gateway under ipv6"
+	case p.Family == config.IPv6 && p.Problem != missing:
+		return "check it with: ip -6 addr show dev " + u.Interface
 	case p.Source.IsValid() && u.Type == config.DHCP && !p.Gateway.IsValid():
 		return "let the DHCP client keep its default route or its lease file, or use type static with a gateway"
 	case p.Problem == missing && u.Type != config.PPP:
@@ -100,10 +116,17 @@ func mainDefaults(cfg *config.Config, obs *Observation) []Warning {
 	if cfg.Numbers.SuppressPriority != 0 {
 		return nil
 	}
-	hasDHCP := slices.ContainsFunc(cfg.Uplinks, func(u config.Uplink) bool { return u.Type == config.DHCP })
+	// Lines whose router is known by such a route only.
+	needed := map[config.Family]bool{
+		config.IPv4: slices.ContainsFunc(cfg.Uplinks, func(u config.Uplink) bool { return u.Type == config.DHCP }),
+		config.IPv6: slices.ContainsFunc(cfg.Uplinks, func(u config.Uplink) bool { return u.Inet6.On && !u.Inet6.Gateway.IsValid() }),
+	}
 	var ws []Warning
 	for _, r := range obs.Defaults {
-		ws = append(ws, Warning{Code: "main-default-wins", Subject: "table main", Error: hasDHCP,
+		if !slices.Contains(cfg.Families(), r.Family) {
+			continue
+		}
+		ws = append(ws, Warning{Code: "main-default-wins", Subject: "table main", Error: needed[r.Family],
 			Text: fmt.Sprintf("has the default route %q, and with base_priority %d main is asked first: all traffic takes that route, balancing and failover do not happen",
 				r.String(), cfg.Numbers.BasePriority),
 			Cure: "set base_priority to 20000 (existing firewall rules go on working), or remove the route"})
@@ -169,15 +192,19 @@ func catchesAll(r Rule) bool {
 func foreignRoutes(cfg *config.Config, obs *Observation) []Warning {
 	var ws []Warning
 	s := newScene(cfg, obs.Have)
-	unroutable := map[uint32]bool{} // tables of lines that have no route now
+	type way struct {
+		table  uint32
+		family config.Family
+	}
+	unroutable := map[way]bool{} // tables of lines that have no route now
 	for _, p := range Resolve(cfg, obs) {
-		unroutable[cfg.Uplinks[p.Uplink].Table] = !p.Routable
+		unroutable[way{cfg.Uplinks[p.Uplink].Table, p.Family}] = !p.Routable
 	}
 	seen := map[place]bool{}
 	for _, r := range obs.Have.Routes {
 		first := !seen[placeOf(r)]
 		seen[placeOf(r)] = true
-		intruder := first && s.held.Has(r) && !unroutable[r.Table]
+		intruder := first && s.held.Has(r) && !unroutable[way{r.Table, r.Family}]
 		if !s.tables[r.Table] || s.owns(r) || intruder {
 			continue
 		}
@@ -187,7 +214,7 @@ func foreignRoutes(cfg *config.Config, obs *Observation) []Warning {
 		if r.Table >= config.FirstSteerTable {
 			w.Cure = "remove the route: this program fills that table for new connections"
 		}
-		if r.IsDefault() && r.Metric == firstMetric {
+		if r.IsDefault() && r.Metric == firstMetric(r.Family) {
 			w.Error, w.Text = true, w.Text+" and stands where ours belongs"
 		}
 		ws = append(ws, w)

@@ -193,7 +193,7 @@ func untagged(protocol uint8) bool { return protocol == 0 || protocol == 3 }
 // adoptableRoute tells whether a route has the shape of one that the original program made.
 func adoptableRoute(r Route) bool {
 	return untagged(r.Protocol) && !r.Other && r.Family == config.IPv4 && r.Type == Unicast && r.IsDefault() &&
-		r.Metric == firstMetric
+		r.Metric == firstMetric(r.Family)
 }
 
 // Adoptable tells whether an untagged rule has exactly the shape and the place of one that the

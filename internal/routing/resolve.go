@@ -14,10 +14,11 @@ type Path struct {
 	Uplink    int // index in config.Config.Uplinks
 	Family    config.Family
 	Interface string
-	Index     int        // of the interface, which another one of the same name does not have; 0: there is none
-	Source    netip.Addr // own address; invalid: none
-	Gateway   netip.Addr // next hop; invalid: none known, or a point-to-point link that needs none
-	OnLink    bool       // the gateway is outside of the interface's prefixes
+	Index     int          // of the interface, which another one of the same name does not have; 0: there is none
+	Source    netip.Addr   // own address; invalid: none
+	Prefix    netip.Prefix // IPv6: what the provider routes to this line for the networks inside; invalid: none known
+	Gateway   netip.Addr   // next hop; invalid: none known, or a point-to-point link that needs none
+	OnLink    bool         // the gateway is outside of the interface's prefixes
 	// Routable: a route over this path can exist in the kernel.
 	Routable bool
 	// Problem says why nothing can be sent over this path now; empty: it is usable.
@@ -30,14 +31,11 @@ const missing = "interface does not exist"
 // Usable tells whether packets can be sent over the path.
 func (p Path) Usable() bool { return p.Problem == "" }
 
-// Families returns the address families that an uplink has.
-func Families(config.Uplink) []config.Family { return []config.Family{config.IPv4} }
-
 // Resolve turns the configuration and an observation into paths, in the order of the uplinks.
 func Resolve(cfg *config.Config, obs *Observation) []Path {
 	var paths []Path
 	for _, u := range cfg.Uplinks {
-		for _, f := range Families(u) {
+		for _, f := range u.Families() {
 			paths = append(paths, resolve(u, f, obs))
 		}
 	}
@@ -47,6 +45,9 @@ func Resolve(cfg *config.Config, obs *Observation) []Path {
 
 func resolve(u config.Uplink, f config.Family, obs *Observation) Path {
 	p := Path{Uplink: u.Index, Family: f, Interface: u.Interface}
+	if f == config.IPv6 {
+		p.Prefix = delegated(u, obs)
+	}
 	link, ok := obs.Link(u.Interface)
 	if !ok {
 		p.Problem = missing
@@ -54,7 +55,9 @@ func resolve(u config.Uplink, f config.Family, obs *Observation) Path {
 	}
 	p.Index = link.Index
 	var why string
-	if p.Source, why = source(u, f, link, obs); why == "" {
+	if f == config.IPv6 {
+		p.Source, p.Gateway, why = resolve6(u, link, p.Prefix, obs)
+	} else if p.Source, why = source(u, f, link, obs); why == "" {
 		p.Gateway, why = gateway(u, f, link, p.Source, obs)
 	}
 	p.OnLink = p.Gateway.IsValid() && !covered(link, p.Gateway)
@@ -185,9 +188,10 @@ func peerOf(link Link, src netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// covered tells whether the kernel finds the gateway on the link by a connected route.
+// covered tells whether the kernel finds the gateway on the link by a connected route. Link-local
+// routers of IPv6 are on their link by definition (RFC 4291 §2.5.6).
 func covered(link Link, gw netip.Addr) bool {
-	return slices.ContainsFunc(link.Addresses, func(a Address) bool {
+	return gw.Is6() && gw.IsLinkLocalUnicast() || slices.ContainsFunc(link.Addresses, func(a Address) bool {
 		return a.Peer == gw || (!a.Peer.IsValid() && a.Prefix.Masked().Contains(gw))
 	})
 }

@@ -133,7 +133,7 @@ func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 	}
 	selection := Selection{Family: f}
 	for _, u := range cfg.Uplinks {
-		if weight, ok := used[u.Interface]; u.Grouped && ok {
+		if weight, ok := used[u.Interface]; u.Grouped && u.Has(f) && ok {
 			selection.Members = append(selection.Members, Member{u.Index, weight})
 		}
 	}
@@ -151,7 +151,7 @@ func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 func Transfer(s Selection, from, to *config.Config) Selection {
 	moved := Selection{Family: s.Family, Kept: s.Kept}
 	for _, u := range to.Uplinks {
-		if u.Grouped && slices.ContainsFunc(s.Members, func(m Member) bool { return from.Uplinks[m.Uplink].Interface == u.Interface }) {
+		if u.Grouped && u.Has(s.Family) && slices.ContainsFunc(s.Members, func(m Member) bool { return from.Uplinks[m.Uplink].Interface == u.Interface }) {
 			moved.Members = append(moved.Members, Member{u.Index, u.Weight})
 		}
 	}

@@ -128,6 +128,8 @@ type Observation struct {
 	Links    []Link                // the uplinks' and inside interfaces that exist
 	Defaults []Route               // default routes in table main, any protocol
 	Leases   map[string]netip.Addr // by interface: the router that a DHCP client's lease file names
+	// Prefixes are those that the files of the scope name, by path; one without a prefix is left out.
+	Prefixes map[string]netip.Prefix
 	// Have holds every rule (of anyone; Rule.Protocol tells whose), every route in the tables of the
 	// configuration and in the tables that rules with our tag lead to, and the asked sysctls.
 	Have State
@@ -151,4 +153,5 @@ type Scope struct {
 	// the original program's tables of a longer list of uplinks are found this way.
 	FirstPriority, LastPriority uint32
 	Sysctls                     []string // keys; a key that does not exist is left out of the observation
+	PrefixFiles                 []string // files that name a delegated IPv6 prefix
 }

@@ -15,21 +15,26 @@ const (
 	mainPriority = 32766
 )
 
-// Metrics of our default routes.
-const (
-	firstMetric = 0
-	// spareMetric: the same default again. While the kernel replaces the first one, a lookup in that
-	// instant finds this one instead of nothing.
-	spareMetric = 1
-	// lastMetric is that of the unreachable route that ends a line's table.
-	lastMetric = math.MaxUint32
-)
+// lastMetric is the metric of the unreachable route that ends a line's table.
+const lastMetric = math.MaxUint32
+
+// firstMetric is the metric of our default routes. The kernel makes 1024 of 0 in IPv6 (IP6_RT_PRIO_USER).
+func firstMetric(f config.Family) uint32 {
+	if f == config.IPv6 {
+		return 1024
+	}
+	return 0
+}
+
+// spareMetric is that of the same default again. While the kernel replaces the first one, a lookup in that
+// instant finds this one instead of nothing.
+func spareMetric(f config.Family) uint32 { return firstMetric(f) + 1 }
 
 // ScopeOf says what must be observed for a configuration.
 func ScopeOf(cfg *config.Config) Scope {
 	n := cfg.Numbers
 	scope := Scope{
-		Families:      []config.Family{config.IPv4},
+		Families:      cfg.Families(),
 		FirstPriority: n.BasePriority,
 		LastPriority:  lastPlace(n),
 		Sysctls:       []string{sysctlForward, sysctlHashPolicy, rpFilter("all")},
@@ -38,7 +43,11 @@ func ScopeOf(cfg *config.Config) Scope {
 		scope.Interfaces = append(scope.Interfaces, u.Interface)
 		scope.Tables = append(scope.Tables, u.Table)
 		scope.Sysctls = append(scope.Sysctls, rpFilter(u.Interface), ignoreLinkDown(u.Interface))
+		if u.Inet6.PrefixFile != "" {
+			scope.PrefixFiles = append(scope.PrefixFiles, u.Inet6.PrefixFile)
+		}
 	}
+	scope.Sysctls = append(scope.Sysctls, sysctls6(cfg)...)
 	scope.Interfaces = append(append(scope.Interfaces, cfg.LAN...), cfg.DMZ...)
 	scope.Tables = append(scope.Tables, n.DefaultTable)
 	for _, steer := range cfg.Steers {
@@ -78,7 +87,7 @@ func lineRoutes(u config.Uplink, p Path) []Route {
 	var routes []Route
 	if p.Routable {
 		routes = append(routes, Route{
-			Family: p.Family, Table: u.Table, Type: Unicast, Destination: everywhere(p.Family), Metric: firstMetric,
+			Family: p.Family, Table: u.Table, Type: Unicast, Destination: everywhere(p.Family), Metric: firstMetric(p.Family),
 			Protocol: RouteProtocol, Source: p.Source, NextHops: []NextHop{nextHop(p, 1)},
 		})
 	}
@@ -118,10 +127,10 @@ func spareRoutes(table uint32, f config.Family, hops []NextHop) []Route {
 	}
 	first := Route{
 		Family: f, Table: table, Type: Unicast, Destination: everywhere(f),
-		Metric: firstMetric, Protocol: RouteProtocol, NextHops: hops,
+		Metric: firstMetric(f), Protocol: RouteProtocol, NextHops: hops,
 	}
 	spare := first
-	spare.Metric = spareMetric
+	spare.Metric = spareMetric(f)
 	return []Route{first, spare}
 }
 
@@ -130,7 +139,7 @@ func keptDefaults(cfg *config.Config, obs *Observation, f config.Family) []Route
 	var kept []Route
 	for _, r := range obs.Have.Routes {
 		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && r.Type == Unicast && !r.Other &&
-			r.Metric <= spareMetric && (r.Protocol == RouteProtocol || adoptableRoute(r)) &&
+			r.Metric <= spareMetric(f) && (r.Protocol == RouteProtocol || adoptableRoute(r)) &&
 			!slices.ContainsFunc(kept, func(k Route) bool { return k.Metric == r.Metric }) {
 			kept = append(kept, r)
 		}
@@ -157,7 +166,14 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) 
 	}
 	taken := sources(paths)
 	for _, p := range paths {
-		if p.Family != f || !p.Source.IsValid() {
+		if p.Family != f {
+			continue
+		}
+		if u := cfg.Uplinks[p.Uplink]; p.Prefix.IsValid() && u.Inet6.NAT == config.KeepAddress {
+			// Hosts inside with an address of this line: no other line would take them.
+			add(Rule{Priority: u.AddressPriority, From: p.Prefix, Table: u.Table, SuppressPrefixLength: NoSuppress})
+		}
+		if !p.Source.IsValid() {
 			continue
 		}
 		// The router's own packets whose source was chosen already: bound sockets, probes, replies. The
@@ -168,6 +184,9 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) 
 		}
 	}
 	for _, u := range cfg.Uplinks {
+		if !u.Has(f) {
+			continue
+		}
 		// Packets of connections that belong to a line: established, answered, forced.
 		add(Rule{Priority: u.MarkPriority, Mark: u.Mark, Mask: n.Mask, Table: u.Table, SuppressPrefixLength: NoSuppress})
 	}
@@ -234,7 +253,7 @@ func Unannounced(keys []string) []string {
 
 // ourValue is the value that we give to a sysctl.
 func ourValue(key string) string {
-	if strings.HasSuffix(key, "/rp_filter") {
+	if strings.HasSuffix(key, "/rp_filter") || strings.HasSuffix(key, "/accept_ra") {
 		return "2"
 	}
 	return "1"
@@ -253,7 +272,7 @@ func sysctls(cfg *config.Config, obs *Observation) []Sysctl {
 			all = append(all, Sysctl{key, ourValue(key)})
 		}
 	}
-	return all
+	return append(all, wantedSysctls6(cfg, have)...)
 }
 
 // sysctls returns the values by key.

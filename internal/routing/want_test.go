@@ -1,6 +1,7 @@
 package routing_test
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -145,17 +146,26 @@ func TestWantKeepsDefaults(t *testing.T) {
 
 // An IPv6 path has the same shape.
 func TestWantIPv6(t *testing.T) {
-	cfg := configure(modern, config.Uplink{Interface: "eth1", Grouped: true, Group: 1})
-	paths := []routing.Path{{Family: config.IPv6, Interface: "eth1", Source: addr("2001:db8::2"), Gateway: addr("fe80::1"), Routable: true}}
+	inet6 := config.Inet6{On: true, NAT: config.KeepAddress}
+	cfg := configure(modern, config.Uplink{Interface: "eth1", Grouped: true, Group: 1, Inet6: inet6}, config.Uplink{Interface: "eth2", Inet6: inet6}, config.Uplink{Interface: "eth3"})
+	paths := []routing.Path{
+		{Family: config.IPv6, Interface: "eth1", Source: addr("2001:db8::2"), Gateway: addr("fe80::1"), Prefix: netip.MustParsePrefix("2001:db8:1200::/48"), Routable: true},
+		{Uplink: 1, Family: config.IPv6, Interface: "eth2", Prefix: netip.MustParsePrefix("2001:db8:3400::/48")},
+	}
 	got := routing.Want(cfg, &routing.Observation{}, paths, []routing.Selection{{Family: config.IPv6, Members: []routing.Member{{Uplink: 0, Weight: 1}}}})
-	const want = `route default via fe80::1 dev eth1 src 2001:db8::2 table 1 protocol 117
+	// Hosts with an address of the second line do not leave by the first one, also while it has no way.
+	const want = `route default via fe80::1 dev eth1 src 2001:db8::2 table 1 metric 1024 protocol 117
 route unreachable default table 1 metric 4294967295 protocol 117
-route default via fe80::1 dev eth1 table 2 protocol 117
-route default via fe80::1 dev eth1 table 2 metric 1 protocol 117
+route unreachable default table 2 metric 4294967295 protocol 117
+route default via fe80::1 dev eth1 table 4 metric 1024 protocol 117
+route default via fe80::1 dev eth1 table 4 metric 1025 protocol 117
 rule from all lookup 254 suppress_prefixlength 0 priority 19999 protocol 117
+rule from 2001:db8:1200::/48 lookup 1 priority 20000 protocol 117
 rule from 2001:db8::2 lookup 1 priority 20000 protocol 117
-rule from all fwmark 0x1/0xff lookup 1 priority 20001 protocol 117
-rule from all lookup 2 priority 20002 protocol 117
+rule from 2001:db8:3400::/48 lookup 2 priority 20001 protocol 117
+rule from all fwmark 0x1/0xff lookup 1 priority 20003 protocol 117
+rule from all fwmark 0x2/0xff lookup 2 priority 20004 protocol 117
+rule from all lookup 4 priority 20006 protocol 117
 `
 	if diff := cmp.Diff(want, text(got)); diff != "" {
 		t.Errorf("Want (-want +got):\n%s", diff)
