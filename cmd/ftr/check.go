@@ -80,7 +80,7 @@ func observe(ctx context.Context, cfg *config.Config) (routing.Observation, erro
 	defer k.Close()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return k.Observe(ctx, routing.ScopeOf(cfg))
+	return k.Observe(ctx, routing.ScopeOf(cfg).Whole())
 }
 
 // refuse prints the host's errors and returns an error if there are any: monitor does not start then.

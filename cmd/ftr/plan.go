@@ -35,10 +35,9 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	scope := routing.ScopeOf(cfg)
 	paths := routing.Resolve(cfg, &obs)
 	var selections []routing.Selection
-	for _, family := range scope.Families {
+	for _, family := range cfg.Families() {
 		unjudged := keptShares(cfg, paths)
 		previous := routing.Adopt(cfg, family, obs.Have)
 		selections = append(selections, routing.Select(cfg, family, paths, unjudged, previous))
@@ -46,7 +45,7 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 	for _, p := range paths {
 		if !p.Usable() {
 			u := cfg.Uplinks[p.Uplink]
-			fmt.Fprintf(w, "# uplink %s (%s) cannot be used now: %s\n", u.Name, u.Interface, p.Problem)
+			fmt.Fprintf(w, "# uplink %s (%s)%s cannot be used now: %s\n", u.Name, u.Interface, routing.Suffix(p.Family), p.Problem)
 		}
 	}
 	steps := routing.Plan(cfg, obs.Have, routing.Want(cfg, &obs, paths, selections))

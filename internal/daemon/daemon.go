@@ -69,12 +69,12 @@ type Daemon struct {
 	opts     Options
 	commands chan command
 	samples  chan sample
-	watch    chan watched             // to the sampler; holds the latest
-	ruleset  chan struct{}            // to the sampler: its tables may be gone
-	guarded  chan guarded             // to the guard; holds the latest
-	changed  chan struct{}            // to the guard: its table may be another
-	verdicts chan []routing.Warning   // of the guard, to the loop
-	sysctls  atomic.Pointer[[]string] // that matter
+	watch    chan watched                  // to the sampler; holds the latest
+	ruleset  chan struct{}                 // to the sampler: its tables may be gone
+	guarded  chan guarded                  // to the guard; holds the latest
+	changed  chan struct{}                 // to the guard: its table may be another
+	verdicts chan []routing.Warning        // of the guard, to the loop
+	unheard  atomic.Pointer[routing.Scope] // what the kernel does not tell of
 	snapshot atomic.Pointer[status.Snapshot]
 }
 
@@ -186,11 +186,11 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	})
 }
 
-// regard makes a configuration's sysctls the ones that are looked at, as far as the kernel does not tell
-// of their changes by itself.
+// regard makes a configuration's sysctls and files the ones that are looked at, as far as the kernel does
+// not tell of their changes by itself.
 func (d *Daemon) regard(cfg *config.Config) {
-	keys := routing.Unannounced(routing.ScopeOf(cfg).Sysctls)
-	d.sysctls.Store(&keys)
+	scope := routing.ScopeOf(cfg)
+	d.unheard.Store(&routing.Scope{Sysctls: routing.Unannounced(scope.Sysctls), PrefixFiles: scope.PrefixFiles})
 }
 
 // SetMode takes uplinks out of use or puts them back, by their interface; those not named are judged

@@ -86,7 +86,7 @@ type answer struct {
 
 func newLoop(opts Options, watch chan watched, guard chan guarded) *loop {
 	return &loop{
-		Options: opts, scope: routing.ScopeOf(opts.Config), retry: firstRetry, known: opts.Known,
+		Options: opts, scope: routing.ScopeOf(opts.Config).Whole(), retry: firstRetry, known: opts.Known,
 		answers: make(chan answer), watch: watch, guard: guard, modes: maps.Clone(opts.Modes), released: map[place]bool{},
 		stands: standings{}, sources: sources{},
 		failback: failback{carried: map[place]bool{}, due: map[place]bool{}},
@@ -227,17 +227,18 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 // Where some targets are silent and others not, the other lines are asked too, so that it is known soon
 // whose fault it is.
 func (l *loop) vote(now time.Time) {
-	partly := false
-	for _, m := range l.monitors {
+	partly := map[config.Family]bool{}
+	for i, m := range l.monitors {
 		r := m.Report(now)
-		partly = partly || r.Partly && r.State == health.Up
+		f := l.paths[i].Family
+		partly[f] = partly[f] || r.Partly && r.State == health.Up
 	}
-	if !partly && now.Before(l.votesAt) {
+	if !partly[config.IPv4] && !partly[config.IPv6] && now.Before(l.votesAt) {
 		return
 	}
 	l.votesAt = now.Add(voteEvery)
-	for _, m := range l.monitors {
-		if partly && !m.Report(now).Partly {
+	for i, m := range l.monitors {
+		if partly[l.paths[i].Family] && !m.Report(now).Partly {
 			m.Doubt(now, "targets are silent through another line")
 		}
 	}
@@ -265,7 +266,7 @@ func (l *loop) decide(now time.Time) bool {
 	}
 	reports := l.reports(now)
 	var next []routing.Selection
-	for _, f := range l.scope.Families {
+	for _, f := range l.Config.Families() {
 		next = append(next, l.keep(now, routing.Select(l.Config, f, l.paths, reports, l.selection(f))))
 	}
 	changed := !slices.EqualFunc(l.selections, next, routing.Selection.Equal)

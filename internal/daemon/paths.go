@@ -27,7 +27,7 @@ func (l *loop) follow(now time.Time, paths []routing.Path) {
 	for i, p := range paths {
 		j := slices.IndexFunc(l.paths, func(o routing.Path) bool { return o.Interface == p.Interface && o.Family == p.Family })
 		if j < 0 || moved(l.paths[j], p) {
-			monitors[i], traffics[i] = health.New(l.Config.Uplinks[p.Uplink].Tests, l.Rand, now), health.NewTraffic()
+			monitors[i], traffics[i] = health.New(l.Config.Uplinks[p.Uplink].Tests.For(p.Family), l.Rand, now), health.NewTraffic()
 			monitors[i].Stagger(phase(i))
 			l.recall(now, p, monitors[i])
 			monitors[i].SetAdmin(now, l.modes[p.Interface] == status.ForcedDown, byHand)
@@ -64,7 +64,7 @@ func (l *loop) announce() {
 	case <-l.watch:
 	default:
 	}
-	w := watched{families: l.scope.Families}
+	w := watched{families: l.Config.Families()}
 	for _, u := range l.Config.Uplinks {
 		w.interfaces = append(w.interfaces, u.Interface)
 	}
@@ -73,7 +73,7 @@ func (l *loop) announce() {
 
 // adopt takes over the selection that a previous run left in the kernel.
 func (l *loop) adopt(obs *routing.Observation) {
-	for _, f := range l.scope.Families {
+	for _, f := range l.Config.Families() {
 		if s := routing.Adopt(l.Config, f, obs.Have); s != nil {
 			l.selections = append(l.selections, *s)
 		}
@@ -91,13 +91,13 @@ func (l *loop) reload(now time.Time, cfg *config.Config) {
 		l.Logger.Warn("the marks of uplinks have changed: load the rules of generate_iptables again, at once: " + strings.Join(changed, ", "))
 	}
 	l.gone = append(l.gone, removed(l.Config, cfg)...)
-	l.Config, l.scope = cfg, routing.ScopeOf(cfg)
+	l.Config, l.scope = cfg, routing.ScopeOf(cfg).Whole()
 	clear(l.stands) // they count uplinks as the configuration before did
 	if l.monitors != nil {
 		l.follow(now, routing.Resolve(cfg, &l.obs)) // the look that comes next knows new interfaces
 	}
 	for i, m := range l.monitors {
-		m.Update(now, cfg.Uplinks[l.paths[i].Uplink].Tests)
+		m.Update(now, cfg.Uplinks[l.paths[i].Uplink].Tests.For(l.paths[i].Family))
 	}
 	l.announce()
 	l.lookAt = now

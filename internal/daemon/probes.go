@@ -7,6 +7,7 @@ import (
 
 	"ftr/internal/config"
 	"ftr/internal/health"
+	"ftr/internal/routing"
 )
 
 // request is a probe that a monitor asks for.
@@ -30,7 +31,7 @@ func (l *loop) poll(now time.Time) []request {
 func (l *loop) send(ctx context.Context, requests []request) {
 	for _, r := range requests {
 		path, monitor, traffic := l.paths[r.path], l.monitors[r.path], l.traffics[r.path]
-		name := l.Config.Uplinks[path.Uplink].Name // another configuration may be in force when the answer comes
+		name := l.Config.Uplinks[path.Uplink].Name + routing.Suffix(path.Family) // another configuration may be in force when the answer comes
 		if r.Target.Method == config.Gateway {
 			r.Target.Address = path.Gateway
 		}

@@ -44,6 +44,7 @@ func (l *loop) agree(steps int) {
 		l.Logger.Info("the kernel agrees again")
 	}
 	l.failure, l.retry, l.settled = "", firstRetry, true
+	l.scope = routing.ScopeOf(l.Config) // what an earlier configuration left in another family is gone
 	if !l.ready && l.shielded() {
 		l.ready = true
 		l.Logger.Debug("the kernel agrees with the configuration", "steps", steps)

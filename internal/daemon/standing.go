@@ -73,7 +73,7 @@ func (l *loop) renumbered(ctx context.Context) {
 		return
 	}
 	for _, u := range l.gone {
-		for _, f := range l.scope.Families {
+		for _, f := range u.Families() {
 			l.letGo(ctx, f, u, "it is not in the configuration any more")
 		}
 	}

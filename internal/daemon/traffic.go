@@ -8,6 +8,7 @@ import (
 	"ftr/internal/config"
 	"ftr/internal/health"
 	"ftr/internal/kernel"
+	"ftr/internal/routing"
 )
 
 // Times of the traffic counters.
@@ -155,7 +156,7 @@ func (l *loop) judge(r sample) bool {
 		case health.Alive:
 			m.Alive(r.at)
 		case health.Suspect:
-			l.Logger.Debug(l.Config.Uplinks[p.Uplink].Name + ": " + reason)
+			l.Logger.Debug(l.Config.Uplinks[p.Uplink].Name + routing.Suffix(p.Family) + ": " + reason)
 			m.Check(r.at, since, reason)
 			news = true
 		case health.Quiet:
@@ -195,13 +196,13 @@ type place struct {
 // letGo releases the connections of an uplink beside the loop, since there may be very many.
 func (l *loop) letGo(ctx context.Context, f config.Family, u config.Uplink, why string) {
 	delete(l.failback.carried, place{u.Interface, f})
-	mask := l.Config.Numbers.Mask
+	mask, name := l.Config.Numbers.Mask, u.Name+routing.Suffix(f)
 	l.probes.Go(func() {
 		n, err := l.Flows.Release(ctx, f, u.Mark, mask)
 		if err != nil && ctx.Err() == nil {
-			l.Logger.Warn(u.Name+": its connections could not be released: they stay until they end", "reason", why, "error", err)
+			l.Logger.Warn(name+": its connections could not be released: they stay until they end", "reason", why, "error", err)
 		} else if n > 0 {
-			l.Logger.Info(u.Name+": its connections were released: "+why, "connections", n)
+			l.Logger.Info(name+": its connections were released: "+why, "connections", n)
 		}
 	})
 }

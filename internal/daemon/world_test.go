@@ -60,7 +60,11 @@ func (b *logBook) count(s string) int {
 // newWorld makes a host with a line for each uplink of a configuration, all well.
 func newWorld(t *testing.T, uplinks string) *world {
 	t.Helper()
-	cfg := parse(t, uplinks)
+	return newWorldOf(t, parse(t, uplinks))
+}
+
+func newWorldOf(t *testing.T, cfg *config.Config) *world {
+	t.Helper()
 	w := &world{t: t, cfg: cfg, logs: &logBook{}}
 	var err error
 	if w.kernel, w.network, w.chaos, err = sim.Demo(cfg, 1); err != nil {

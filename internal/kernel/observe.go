@@ -32,19 +32,23 @@ func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Obse
 		}
 	}
 	obs.Leases = leases(k.root, obs.Links, time.Now())
+	obs.Prefixes = prefixes(scope.PrefixFiles)
 	obs.Have.Sysctls, err = k.sysctls(scope.Sysctls)
 	return obs, err
 }
 
 func (k *Kernel) observeFamily(ctx context.Context, f config.Family, scope routing.Scope, n names, obs *routing.Observation) error {
+	rules, err := k.rules(f)
+	if err != nil {
+		return err
+	}
+	if f == config.IPv6 && rules == nil {
+		return nil // this kernel has none
+	}
 	if err := k.addresses(f, obs.Links); err != nil {
 		return err
 	}
 	defaults, err := k.defaults(f, n)
-	if err != nil {
-		return err
-	}
-	rules, err := k.rules(f)
 	if err != nil {
 		return err
 	}

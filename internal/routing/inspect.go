@@ -67,7 +67,7 @@ func interfaces(cfg *config.Config, obs *Observation) []Warning {
 	for _, p := range Resolve(cfg, obs) {
 		u := cfg.Uplinks[p.Uplink]
 		if p.Problem != "" {
-			ws = append(ws, Warning{Code: UplinkUnusable, Subject: "uplink " + u.Name + " (" + u.Interface + ")" + suffix(p.Family),
+			ws = append(ws, Warning{Code: UplinkUnusable, Subject: "uplink " + u.Name + " (" + u.Interface + ")" + Suffix(p.Family),
 				Text: p.Problem, Cure: unusableCure(u, p)})
 		}
 		if p.Family == config.IPv4 && values[rpFilter(u.Interface)] == "1" {
@@ -85,8 +85,8 @@ func interfaces(cfg *config.Config, obs *Observation) []Warning {
 	return ws
 }
 
-// suffix names the family where it is not the usual one.
-func suffix(f config.Family) string {
+// Suffix names the family behind an uplink, where it is not the usual one.
+func Suffix(f config.Family) string {
 	if f == config.IPv6 {
 		return " IPv6"
 	}

@@ -244,10 +244,10 @@ func ignoreLinkDown(device string) string {
 }
 
 // Unannounced returns those of the sysctls of whose changes the kernel sends no notification. It does of
-// those in net/ipv4/conf and net/ipv6/conf, and of ip_forward (RTM_NEWNETCONF, rtnetlink(7)).
+// those in net/ipv4/conf and net/ipv6/conf but accept_ra, and of ip_forward (RTM_NEWNETCONF, rtnetlink(7)).
 func Unannounced(keys []string) []string {
 	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
-		return key == sysctlForward || strings.Contains(key, "/conf/")
+		return key == sysctlForward || strings.Contains(key, "/conf/") && !strings.HasSuffix(key, "/accept_ra")
 	})
 }
 

@@ -55,6 +55,9 @@ func plug(k *Kernel, u config.Uplink) (*line, error) {
 	if err == nil && u.Type != config.PPP {
 		err = announce(k, l)
 	}
+	if err == nil {
+		err = plug6(k, u)
+	}
 	return l, err
 }
 

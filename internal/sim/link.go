@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 
 	"ftr/internal/config"
@@ -96,7 +95,7 @@ func (k *Kernel) RemoveLink(name string) error {
 		k.flush(func(r *route) bool { return !r.leave(l) })
 		k.links = slices.DeleteFunc(k.links, func(o *link) bool { return o == l })
 		for key := range k.sysctls {
-			if strings.HasPrefix(key, "net/ipv4/conf/"+name+"/") {
+			if aboutDevice(key, name) {
 				delete(k.sysctls, key)
 			}
 		}

@@ -33,7 +33,7 @@ type Network struct {
 	seed   uint64
 
 	mu      sync.Mutex
-	lines   map[string]Condition
+	lines   map[lane]Condition
 	targets map[way]Condition
 	dice    map[way]*rand.Rand
 }
@@ -48,7 +48,7 @@ type way struct {
 func NewNetwork(k *Kernel, seed uint64) *Network {
 	return &Network{
 		kernel: k, seed: seed,
-		lines: map[string]Condition{}, targets: map[way]Condition{}, dice: map[way]*rand.Rand{},
+		lines: map[lane]Condition{}, targets: map[way]Condition{}, dice: map[way]*rand.Rand{},
 	}
 }
 
@@ -56,14 +56,14 @@ func NewNetwork(k *Kernel, seed uint64) *Network {
 func (n *Network) Set(device string, c Condition) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.lines[device] = c
+	n.lines[lane{device, config.IPv4}], n.lines[lane{device, config.IPv6}] = c, c
 }
 
 // Line returns the condition of a line.
 func (n *Network) Line(device string) Condition {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.lines[device]
+	return n.lines[lane{device, config.IPv4}]
 }
 
 // SetTarget gives a line a condition towards one target.
@@ -102,7 +102,7 @@ func (n *Network) fate(w way) (rtt time.Duration, back bool) {
 	defer n.mu.Unlock()
 	c, special := n.targets[w]
 	if !special {
-		c = n.lines[w.device]
+		c = n.lines[lane{w.device, config.FamilyOf(w.target)}]
 	}
 	dice, ok := n.dice[w]
 	if !ok {

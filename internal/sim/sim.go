@@ -39,6 +39,7 @@ type Kernel struct {
 	routes   []*route
 	sysctls  map[string]string
 	leases   map[string]netip.Addr
+	prefixes map[string]netip.Prefix // by file
 	applied  []routing.Step
 	failures []error
 	watchers map[*watcher]bool
@@ -53,9 +54,10 @@ func New() *Kernel {
 	k := &Kernel{
 		sysctls: map[string]string{
 			"net/ipv4/ip_forward": "0", "net/ipv4/fib_multipath_hash_policy": "0",
-			"net/ipv6/fib_multipath_hash_policy": "0",
+			"net/ipv6/fib_multipath_hash_policy": "0", forwarding6: "0",
 		},
 		leases:   map[string]netip.Addr{},
+		prefixes: map[string]netip.Prefix{},
 		watchers: map[*watcher]bool{},
 		flows:    map[flow]int{},
 	}
@@ -103,6 +105,7 @@ func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Obse
 		}
 	}
 	obs.Have.Sysctls = k.readSysctls(scope.Sysctls)
+	obs.Prefixes = k.readPrefixes(scope.PrefixFiles)
 	obs.Leases = maps.Clone(k.leases)
 	maps.DeleteFunc(obs.Leases, func(name string, _ netip.Addr) bool {
 		_, there := obs.Link(name)
@@ -223,6 +226,7 @@ func (k *Kernel) addSysctls(device string) {
 	for _, name := range []string{"rp_filter", "ignore_routes_with_linkdown"} {
 		k.sysctls["net/ipv4/conf/"+device+"/"+name] = "0"
 	}
+	k.addSysctls6(device)
 }
 
 func (k *Kernel) readSysctls(keys []string) []routing.Sysctl {
@@ -239,6 +243,10 @@ func (k *Kernel) setSysctl(s routing.Sysctl) error {
 	if _, ok := k.sysctls[s.Key]; !ok {
 		return fmt.Errorf("open /proc/sys/%s: %w", s.Key, syscall.ENOENT)
 	}
+	before := k.sysctls[s.Key]
 	k.sysctls[s.Key] = s.Value
+	if s.Key == forwarding6 && s.Value == "1" && before == "0" {
+		k.forward()
+	}
 	return nil
 }

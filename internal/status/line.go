@@ -2,8 +2,10 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"ftr/internal/config"
 	"ftr/internal/health"
 )
 
@@ -12,9 +14,21 @@ const mostNamed = 8
 
 // Line says in one line which uplinks are up and which are not, for service managers; example
 // "2 of 3 uplinks up: Fibre, Cable; down: LTE (no carrier)".
+// Where there are several families, each has its part.
 func Line(s *Snapshot) string {
+	text := lineOf(s, config.IPv4)
+	if slices.ContainsFunc(s.Uplinks, func(u Uplink) bool { return u.Family == config.IPv6 }) {
+		return "IPv4: " + text + "; IPv6: " + lineOf(s, config.IPv6)
+	}
+	return text
+}
+
+func lineOf(s *Snapshot, f config.Family) string {
 	var up, down, open []string
 	for _, u := range s.Uplinks {
+		if (u.Family == config.IPv6) != (f == config.IPv6) {
+			continue
+		}
 		name := clean(u.Name)
 		switch {
 		case u.Health.State == health.Up && u.Mode == ForcedUp:
@@ -29,7 +43,7 @@ func Line(s *Snapshot) string {
 			down = append(down, name+" ("+clean(u.Health.Reason)+")")
 		}
 	}
-	text := fmt.Sprintf("%d of %s up", len(up), count(len(s.Uplinks), "uplink"))
+	text := fmt.Sprintf("%d of %s up", len(up), count(len(up)+len(down)+len(open), "uplink"))
 	if len(up) > 0 {
 		text += ": " + named(up)
 	}
@@ -39,7 +53,7 @@ func Line(s *Snapshot) string {
 	if len(open) > 0 {
 		text += "; not judged yet: " + named(open)
 	}
-	if len(s.Kept) > 0 {
+	if slices.Contains(s.Kept, f) {
 		text += "; the last default route stays"
 	}
 	return text

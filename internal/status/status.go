@@ -203,12 +203,23 @@ func Message(previous, next *Snapshot) string {
 		if !ok {
 			before = u
 		}
-		fmt.Fprintf(&b, "Uplink %s (%s): %s\n", u.Name, u.Interface, u.sentence(next.Time, before, next.total(u.Family)))
+		fmt.Fprintf(&b, "Uplink %s (%s)%s: %s\n", u.Name, u.Interface, routing.Suffix(u.Family), u.sentence(next.Time, before, next.total(u.Family)))
 	}
-	for range next.Kept {
-		b.WriteString("No uplink is well: the last default route stays until one is.\n")
+	for _, f := range next.Kept {
+		fmt.Fprintf(&b, "No uplink is well%s: the last default route stays until one is.\n", over(f))
 	}
 	return b.String()
+}
+
+// title names the uplink, and its family where it is not the usual one.
+func (u Uplink) title() string { return u.Name + routing.Suffix(u.Family) }
+
+// over names a family that is not the usual one.
+func over(f config.Family) string {
+	if f == config.IPv6 {
+		return " over IPv6"
+	}
+	return ""
 }
 
 // total is the weight of all uplinks that carry new connections of a family.
@@ -259,7 +270,7 @@ func Initial(s *Snapshot) string {
 	var names []string
 	for _, u := range s.Uplinks {
 		if u.Routing {
-			names = append(names, u.Name)
+			names = append(names, u.title())
 		}
 	}
 	if len(names) == 0 {
@@ -279,19 +290,19 @@ func Progress(previous, next *Snapshot) []string {
 		was, is := before.Health, u.Health
 		switch {
 		case was.State != is.State:
-			lines = append(lines, fmt.Sprintf("%s: %s --> %s: %s", u.Name, was.State, is.State, is.Reason))
+			lines = append(lines, fmt.Sprintf("%s: %s --> %s: %s", u.title(), was.State, is.State, is.Reason))
 		case is.Doubt && !was.Doubt:
-			lines = append(lines, u.Name+": in doubt, all targets are asked")
+			lines = append(lines, u.title()+": in doubt, all targets are asked")
 		case was.Doubt && !is.Doubt:
-			lines = append(lines, u.Name+": no doubt any more, "+is.State.String())
+			lines = append(lines, u.title()+": no doubt any more, "+is.State.String())
 		}
 		if was.Degraded == "" && is.Degraded != "" {
-			lines = append(lines, u.Name+": degraded: "+is.Degraded)
+			lines = append(lines, u.title()+": degraded: "+is.Degraded)
 		} else if was.Degraded != "" && is.Degraded == "" {
-			lines = append(lines, u.Name+": not degraded any more")
+			lines = append(lines, u.title()+": not degraded any more")
 		}
 		if before.Routing != u.Routing {
-			lines = append(lines, u.Name+": "+before.values()[RoutingChanged]+" --> "+u.values()[RoutingChanged])
+			lines = append(lines, u.title()+": "+before.values()[RoutingChanged]+" --> "+u.values()[RoutingChanged])
 		}
 	}
 	return lines

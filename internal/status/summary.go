@@ -85,13 +85,15 @@ func (v *View) label(u UplinkView) string {
 
 // praise says that all is well.
 func (v *View) praise() string {
-	out := 0
+	all, away := map[string]bool{}, map[string]bool{} // by interface: an uplink has one or two families
 	for _, u := range v.Uplinks {
+		all[u.Interface] = true
 		if u.Mode == ForcedDown {
-			out++
+			away[u.Interface] = true
 		}
 	}
-	n := len(v.Uplinks) - out
+	out := len(away)
+	n := len(all) - out
 	text := fmt.Sprintf("All %d uplinks are well", n)
 	if n == 1 {
 		text = "The only uplink is well"
