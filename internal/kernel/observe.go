@@ -17,7 +17,7 @@ func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Obse
 	var obs routing.Observation
 	if len(scope.Interfaces) == 0 && len(scope.Families) == 0 {
 		sysctls, err := k.sysctls(scope.Sysctls)
-		obs.Have.Sysctls = sysctls
+		obs.Have.Sysctls, obs.Prefixes = sysctls, prefixes(scope.PrefixFiles)
 		return obs, err
 	}
 	links, err := k.links()
