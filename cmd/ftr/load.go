@@ -70,6 +70,13 @@ func calling(path, name string) string {
 // parse parses the file and adds what only the file system tells.
 func (s source) parse() (*config.Config, []config.Problem) {
 	cfg, problems := config.Parse(s.path, s.data)
+	if cfg != nil {
+		full, bad := cfg.WithSets(readSet)
+		cfg, problems = full, append(problems, bad...)
+		if len(bad) > 0 {
+			return nil, problems
+		}
+	}
 	if cfg != nil && cfg.HasInlinePassword() && s.mode.Perm()&0o044 != 0 {
 		problems = append(problems, config.Problem{
 			Severity: config.Warning, File: s.path, Path: "email.smtp_parameters.password",
@@ -77,6 +84,28 @@ func (s source) parse() (*config.Config, []config.Problem) {
 		})
 	}
 	return cfg, problems
+}
+
+// maxSet is the size in bytes over which a file of prefixes is refused: about two million of them.
+const maxSet = 32 << 20
+
+// readSet reads a file of prefixes.
+func readSet(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is not a regular file")
+	case info.Size() > maxSet:
+		return nil, fmt.Errorf("has more than %d bytes", maxSet)
+	}
+	return io.ReadAll(io.LimitReader(file, maxSet))
 }
 
 // load reads and parses the configuration that the flags name. Errors are printed to w, each with its

@@ -31,6 +31,7 @@ func (d *draft) config() *Config {
 	for _, g := range d.groups.value {
 		c.Groups = append(c.Groups, Group{Number: int(g.number.value), Failback: g.failback.value})
 	}
+	c.Sets, c.Policies, c.Forwards = d.setsConfig(), d.policiesConfig(), d.forwardsConfig()
 	c.Steers = steers(c)
 	return c
 }

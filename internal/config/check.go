@@ -20,6 +20,7 @@ func (w *walker) check(d *draft) {
 	w.checkTests(d)
 	w.checkNumbers(d)
 	w.checkFirewall(d)
+	w.checkPolicies(d)
 	w.checkEmail(d)
 }
 

@@ -50,10 +50,10 @@ func (w *walker) checkManual(d *draft) {
 
 // steerCount is the number of steers that the configuration will have.
 func (d *draft) steerCount() int {
+	count, form := len(policySteers(d.policiesConfig())), d.isForm2015()
 	if d.balanceIn() != BalanceRoundRobin {
-		return 0
+		return count
 	}
-	count, form := 0, d.isForm2015()
 	for i := range d.uplinks.value {
 		if _, grouped := d.uplinks.value[i].groupIn(form); grouped {
 			count++

@@ -59,6 +59,10 @@ type Config struct {
 	Firewall Firewall // who keeps the marks and the address translation
 	Balance  Balance  // how new connections are spread
 	Steers   []Steer  // by their position; only with FirewallManaged
+
+	Sets     []Set     // what policies call by name; WithSets reads their files
+	Policies []Policy  // in their order; only with FirewallManaged
+	Forwards []Forward // only with FirewallManaged
 }
 
 // Type says where an uplink's address and gateway come from.

@@ -106,8 +106,14 @@ func (k key) about() string {
 // key writes a key with its comment, and the keys below it. What the field holds comes before the
 // table's example; without both the key is written as a comment.
 func (p *printer) key(k key, indent string) {
+	inner, ok := k.inner()
+	if ok && k.sample != "" {
+		p.meanings(k, indent, inner)
+		p.line(indent, "# "+k.name+": "+k.sample)
+		return
+	}
 	p.comment(indent, k.about())
-	if inner, ok := k.inner(); ok && k.sample == "" {
+	if ok {
 		p.line(indent, k.name+":")
 		for _, below := range inner {
 			p.key(below, indent+"  ")
@@ -126,13 +132,12 @@ func (p *printer) key(k key, indent string) {
 	}
 }
 
-// uplinks writes the list of uplinks: first what the keys mean, then the entries.
-func (p *printer) uplinks(k key, found []Found, commented bool) {
-	p.comment("", k.doc+" The keys of an uplink:")
-	inner, _ := k.inner()
+// meanings writes what a list is and what the keys of its entries mean.
+func (p *printer) meanings(k key, indent string, inner []key) {
+	p.comment(indent, k.doc+" The keys of an entry:")
 	for _, below := range inner {
 		if below.era != since15 {
-			p.comment("", "- "+below.name+": "+below.about())
+			p.comment(indent, "- "+below.name+": "+below.about())
 		}
 		if below.name == "ipv6" {
 			for _, k := range inet6Keys(new(inet6Draft)) {
@@ -140,6 +145,12 @@ func (p *printer) uplinks(k key, found []Found, commented bool) {
 			}
 		}
 	}
+}
+
+// uplinks writes the list of uplinks: first what the keys mean, then the entries.
+func (p *printer) uplinks(k key, found []Found, commented bool) {
+	inner, _ := k.inner()
+	p.meanings(k, "", inner)
 	p.line("", k.name+":")
 	mark := ""
 	if commented {

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(Example()))
 	f.Add([]byte(Generate(nil, nil)))
+	f.Add([]byte(policies))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, problems := Parse("fuzz.conf", data)
 		checkProblems(t, c, problems)
@@ -43,9 +45,10 @@ func checkConfig(t *testing.T, c *Config) {
 	if n < 1 || n > MaxUplinks || len(c.LAN) == 0 {
 		t.Errorf("invalid configuration %+v", c)
 	}
-	if b := c.Numbers; b.DefaultTable != b.BaseTable+n || b.DefaultTable > lastTable || b.DefaultPriority != b.BasePriority+2*n || b.DefaultPriority < b.BasePriority || b.Mask < 1 {
+	if b := c.Numbers; b.DefaultTable != b.BaseTable+n || b.DefaultTable > lastTable || b.DefaultPriority != b.BasePriority+2*n+uint32(c.Firewall) || b.DefaultPriority < b.BasePriority || b.Mask < 1 {
 		t.Errorf("invalid numbers %+v", b)
 	}
+	checkPolicies(t, c)
 	for _, u := range c.Uplinks {
 		if u.Name == "" || u.Interface == "" || u.Weight < 1 || u.Weight > 256 || u.Mark == 0 || u.Mark&^c.Numbers.Mask != 0 {
 			t.Errorf("invalid uplink %+v", u)
@@ -54,6 +57,38 @@ func checkConfig(t *testing.T, c *Config) {
 	}
 	if c.Email.Enabled && len(c.Email.Lacking()) > 0 {
 		t.Errorf("mails cannot be sent: %v", c.Email.Lacking())
+	}
+}
+
+func checkPolicies(t *testing.T, c *Config) {
+	t.Helper()
+	if c.Firewall != FirewallManaged && len(c.Policies)+len(c.Sets)+len(c.Forwards)+len(c.Steers) > 0 {
+		t.Errorf("policies without a managed firewall: %+v", c)
+	}
+	for i, p := range c.Policies {
+		if p.Number != i+1 || p.Name == "" || len(p.Ways) == 0 {
+			t.Errorf("invalid policy %+v", p)
+		}
+		if _, ok := c.Steer(p.Number, NoUplink); !ok {
+			t.Errorf("no steer for policy %+v", p)
+		}
+		seen := map[int]bool{}
+		for _, w := range p.Ways {
+			if _, ok := c.Steer(p.Number, w.Uplink); seen[w.Uplink] || w.Uplink < 0 || w.Uplink >= len(c.Uplinks) || w.Weight < 1 || w.Weight > 256 || ok != p.PerLine() {
+				t.Errorf("invalid way %+v of policy %+v", w, p)
+			}
+			seen[w.Uplink] = true
+		}
+		for _, e := range slices.Concat(p.Match.Sources, p.Match.Destinations) {
+			if _, ok := c.Set(e.Set); e.Prefix.IsValid() == ok {
+				t.Errorf("invalid endpoint %+v of policy %+v", e, p)
+			}
+		}
+	}
+	for _, f := range c.Forwards {
+		if len(f.Ports) == 0 || !f.To.IsValid() || len(f.Uplinks) == 0 || len(f.Protocols) == 0 {
+			t.Errorf("invalid forward %+v", f)
+		}
 	}
 }
 

@@ -77,6 +77,9 @@ type draft struct {
 	firewall                   field[Firewall]
 	balance                    field[Balance]
 	steerMask                  field[int64]
+	sets                       field[[]setDraft]
+	policies                   field[[]policyDraft]
+	forwards                   field[[]forwardDraft]
 }
 
 type uplinkDraft struct {
@@ -130,7 +133,7 @@ const day = 24 * time.Hour
 
 // table returns the keys of the file, bound to a draft.
 func table(d *draft) []key {
-	return []key{
+	keys := []key{
 		{name: "uplinks", required: true, form: sections[uplinkDraft]{into: &d.uplinks, least: 1, most: MaxUplinks, keys: uplinkKeys, at: func(u *uplinkDraft) *field[struct{}] { return &u.section }},
 			doc: "The lines to the internet. Their order gives each its routing table, mark and rule priorities: append new lines at the end, so that the numbers of the others stay."},
 		{name: "groups", era: sinceGo, form: sections[groupDraft]{into: &d.groups, most: MaxUplinks, keys: groupKeys, at: func(g *groupDraft) *field[struct{}] { return &g.section }},
@@ -164,6 +167,7 @@ func table(d *draft) []key {
 		{name: "paths", era: sinceGo, form: section{&d.paths, pathKeys(d)},
 			doc: "Directories, for more than one router on a machine."},
 	}
+	return append(keys, policyTable(d)...)
 }
 
 func uplinkKeys(u *uplinkDraft) []key {

@@ -82,7 +82,7 @@ func TestSchemaRejects(t *testing.T) {
 		"log-relative", "log-scalar", "log-numbers", "paths-relative", "send-word", "sender-bad", "recipients-bad", "smtp-list", "smtp-port-high", "auth-typo",
 		"starttls-word", "symbol-unknown", "symbol-elsewhere", "password-credential-bad", "password-list", "misspelt-password", "everything-wrong",
 		"tests-damping", "tests-quality", "targets-section", "targets-unknown", "uplink-tests",
-		"group-nameless", "group-failback", "firewall-word", "balance-word", "steer-zero",
+		"group-nameless", "group-failback", "policy-uplinks", "policy-match", "sets-wrong", "forwards-wrong", "firewall-word", "balance-word", "steer-zero",
 	} {
 		if err := s.Validate(asEditor(t, mustRead(t, filepath.Join(badFiles, name+".conf")))); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -66,6 +66,7 @@ func steers(c *Config) []Steer {
 			}
 		}
 	}
+	list = append(list, policySteers(c.Policies)...)
 	for i := range list {
 		list[i].Mark = spread(uint32(i)+1, c.Numbers.SteerMask)
 		list[i].Table = FirstSteerTable + uint32(i)
@@ -85,8 +86,11 @@ func spread(n, mask uint32) uint32 {
 	return laid
 }
 
+// mostSteers keeps the tables and rules within what a kernel looks through in reasonable time.
+const mostSteers = 16383
+
 // maxSteers is the number of different marks that a mask has room for, without the zero.
-func maxSteers(mask int64) int { return 1<<bits.OnesCount32(uint32(mask)) - 1 }
+func maxSteers(mask int64) int { return min(1<<bits.OnesCount32(uint32(mask))-1, mostSteers) }
 
 // defaultSteerMask is clear of the marks of Kubernetes (0x4000, 0x8000), of Tailscale (0xff0000), and of
 // ours, which are in the low byte.

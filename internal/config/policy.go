@@ -1,0 +1,188 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// MaxPolicies is the largest number of policies of one configuration.
+const MaxPolicies = 1000
+
+// Set is a named set of addresses that policies match.
+type Set struct {
+	Name     string
+	Family   Family
+	Prefixes []netip.Prefix // from the file; those of File are added by Config.WithSets
+	File     string         // path of a file of prefixes, read at start and reload; empty: none
+	External bool           // filled by others, such as dnsmasq; its contents are not ours
+}
+
+// Endpoint is what the source or destination of a packet is compared with.
+type Endpoint struct {
+	Prefix netip.Prefix // invalid: Set is meant
+	Set    string       // name of a Set
+}
+
+// Ports is a range of ports.
+type Ports struct{ First, Last uint16 }
+
+// Match says which new connections a policy is for. An empty list matches everything; all lists must
+// match. Values within a list are alternatives.
+type Match struct {
+	Sources, Destinations         []Endpoint
+	Inside                        []string // interfaces that the packet came in on
+	Protocols                     []uint8  // IP protocol numbers (IANA); 6 is TCP, 17 is UDP
+	SourcePorts, DestinationPorts []Ports
+	DSCP                          []uint8 // RFC 2474, 0 to 63
+	Mark, MarkMask                uint32  // the packet's mark under MarkMask is Mark; MarkMask 0: any
+}
+
+// Way is one line that a policy may use.
+type Way struct {
+	Uplink int
+	Tier   int // lower is preferred
+	Weight int // share within the tier, 1 to 256
+}
+
+// LastResort is what becomes of a policy's connections when none of its lines is well.
+type LastResort uint8
+
+// The last resorts.
+const (
+	LastResortDefault LastResort = iota // they are treated as if there were no policy
+	LastResortBlock                     // they are refused: ICMP unreachable
+	LastResortBypass                    // they follow main's own default route
+)
+
+// String returns the word used in the configuration file.
+func (r LastResort) String() string { return [...]string{"default", "block", "bypass"}[r] }
+
+// Sticky says which connections of a policy share a line.
+type Sticky uint8
+
+// The kinds of stickiness.
+const (
+	StickyNone              Sticky = iota
+	StickySource                   // those from one address
+	StickySourceDestination        // those from one address to one address
+)
+
+// String returns the word used in the configuration file.
+func (s Sticky) String() string { return [...]string{"none", "source", "source_destination"}[s] }
+
+// Policy says which lines some of the new connections use. The first one that matches decides.
+type Policy struct {
+	Number        int // from 1, in the order of the file; 0 is what holds without policy
+	Name          string
+	Match         Match
+	Ways          []Way // by tier, then in the order of the uplinks; each uplink once
+	LastResort    LastResort
+	Sticky        Sticky
+	StickyTimeout time.Duration // after the last new connection
+	Balance       Balance
+}
+
+// Weight returns the configured share of a line in a tier of the policy, 0 if it is not there.
+func (p *Policy) Weight(uplink, tier int) int {
+	for _, w := range p.Ways {
+		if w.Uplink == uplink && w.Tier == tier {
+			return w.Weight
+		}
+	}
+	return 0
+}
+
+// Forward leads connections from outside to a host inside.
+type Forward struct {
+	Name      string
+	Protocols []uint8 // TCP, UDP
+	Ports     []Ports // as they are outside
+	To        netip.Addr
+	ToPort    uint16 // 0: the same port
+	Uplinks   []int  // on which it holds
+	Hairpin   bool   // hosts inside reach it by the lines' addresses too
+}
+
+// Packet is the first packet of a connection, as policies see it.
+type Packet struct {
+	Source, Destination         netip.Addr
+	Inside                      string // interface that it came in on
+	Protocol                    uint8
+	SourcePort, DestinationPort uint16
+	DSCP                        uint8
+	Mark                        uint32
+}
+
+// InSet tells whether a set that others fill holds an address.
+type InSet func(set string, a netip.Addr) bool
+
+// PolicyFor returns the first policy that matches; nil: none. external answers for sets that others
+// fill; nil means that they are empty.
+func (c *Config) PolicyFor(p Packet, external InSet) *Policy {
+	for i := range c.Policies {
+		if c.Matches(&c.Policies[i].Match, p, external) {
+			return &c.Policies[i]
+		}
+	}
+	return nil
+}
+
+// Matches tells whether a packet matches.
+func (c *Config) Matches(m *Match, p Packet, external InSet) bool {
+	return c.holds(m.Sources, p.Source, external) && c.holds(m.Destinations, p.Destination, external) &&
+		oneOf(m.Inside, p.Inside) && oneOf(m.Protocols, p.Protocol) && oneOf(m.DSCP, p.DSCP) &&
+		inPorts(m.SourcePorts, p.SourcePort) && inPorts(m.DestinationPorts, p.DestinationPort) &&
+		p.Mark&m.MarkMask == m.Mark
+}
+
+func oneOf[T comparable](list []T, one T) bool { return len(list) == 0 || slices.Contains(list, one) }
+
+func inPorts(list []Ports, port uint16) bool {
+	return len(list) == 0 || slices.ContainsFunc(list, func(r Ports) bool { return r.First <= port && port <= r.Last })
+}
+
+func (c *Config) holds(list []Endpoint, a netip.Addr, external InSet) bool {
+	return len(list) == 0 || slices.ContainsFunc(list, func(e Endpoint) bool {
+		if e.Set == "" {
+			return e.Prefix.Contains(a)
+		}
+		s, _ := c.Set(e.Set)
+		if s.External && s.Family == FamilyOf(a) {
+			return external != nil && external(s.Name, a)
+		}
+		return slices.ContainsFunc(s.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
+}
+
+// Set returns the set of that name.
+func (c *Config) Set(name string) (Set, bool) {
+	i := slices.IndexFunc(c.Sets, func(s Set) bool { return s.Name == name })
+	if i < 0 {
+		return Set{}, false
+	}
+	return c.Sets[i], true
+}
+
+// Family returns the address family that a list of endpoints is bound to; 0: both are in it, or any
+// address matches.
+func (c *Config) Family(list []Endpoint) Family {
+	var only Family
+	for _, e := range list {
+		f := c.FamilyOfEndpoint(e)
+		if only != 0 && only != f {
+			return 0
+		}
+		only = f
+	}
+	return only
+}
+
+// FamilyOfEndpoint returns the address family of an endpoint.
+func (c *Config) FamilyOfEndpoint(e Endpoint) Family {
+	if e.Set == "" {
+		return FamilyOf(e.Prefix.Addr())
+	}
+	s, _ := c.Set(e.Set)
+	return s.Family
+}
