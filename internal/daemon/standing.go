@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"ftr/internal/config"
@@ -37,10 +38,11 @@ func (l *loop) keep(now time.Time, next routing.Selection) routing.Selection {
 	current := l.selection(next.Family)
 	fallen := next.Kept && current != nil && !current.Kept
 	if fallen && now.Sub(s.since) < steadyAfter && now.Sub(s.left) < cascade && l.usable(s.last) {
+		choices := next.Choices
 		next = s.last
-		next.Kept = true
+		next.Kept, next.Choices = true, choices
 	}
-	if current == nil || !current.Equal(next) {
+	if current == nil || !slices.Equal(current.Members, next.Members) {
 		if current != nil && !current.Kept && now.Sub(s.since) >= steadyAfter {
 			s.last, s.left = *current, now
 		}

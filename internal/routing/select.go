@@ -19,6 +19,8 @@ type Selection struct {
 	Members []Member // in the order of the configuration
 	// Kept: no uplink is well; these are the last ones that were.
 	Kept bool
+	// Choices are those of the policies, in their order; they are never kept.
+	Choices []Choice
 }
 
 // Has tells whether an uplink is selected.
@@ -28,7 +30,7 @@ func (s Selection) Has(uplink int) bool {
 
 // Equal tells whether the same uplinks are selected with the same shares.
 func (s Selection) Equal(o Selection) bool {
-	return s.Family == o.Family && slices.Equal(s.Members, o.Members)
+	return s.Family == o.Family && slices.Equal(s.Members, o.Members) && slices.EqualFunc(s.Choices, o.Choices, Choice.Equal)
 }
 
 // Select chooses the members of the most preferred group in which an uplink is well, and their shares.
@@ -38,7 +40,7 @@ func (s Selection) Equal(o Selection) bool {
 // A path that is not judged yet keeps its place: it is selected if it was before, or if nothing was.
 // Where no path is well, previous stays.
 func Select(cfg *config.Config, f config.Family, paths []Path, reports []health.Report, previous *Selection) Selection {
-	selection := Selection{Family: f}
+	selection := Selection{Family: f, Choices: choices(cfg, f, paths, reports, previous)}
 	best := 0
 	var percents []int // of the members
 	for i, p := range paths {
@@ -57,7 +59,7 @@ func Select(cfg *config.Config, f config.Family, paths []Path, reports []health.
 	reduce(selection.Members, percents)
 	if len(selection.Members) == 0 && previous != nil && len(previous.Members) > 0 {
 		kept := *previous
-		kept.Kept = true
+		kept.Kept, kept.Choices = true, selection.Choices
 		return kept
 	}
 	return selection
@@ -131,7 +133,7 @@ func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 			}
 		}
 	}
-	selection := Selection{Family: f}
+	selection := Selection{Family: f, Choices: adoptChoices(cfg, f, have)}
 	for _, u := range cfg.Uplinks {
 		if weight, ok := used[u.Interface]; u.Grouped && u.Has(f) && ok {
 			selection.Members = append(selection.Members, Member{u.Index, weight})
@@ -149,7 +151,7 @@ func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
 // Transfer returns a selection made under one configuration in terms of another: uplinks are found
 // again by their interface, and those that are gone, or belong to no group any more, are left out.
 func Transfer(s Selection, from, to *config.Config) Selection {
-	moved := Selection{Family: s.Family, Kept: s.Kept}
+	moved := Selection{Family: s.Family, Kept: s.Kept, Choices: transferChoices(s, from, to)}
 	for _, u := range to.Uplinks {
 		if u.Grouped && u.Has(s.Family) && slices.ContainsFunc(s.Members, func(m Member) bool { return from.Uplinks[m.Uplink].Interface == u.Interface }) {
 			moved.Members = append(moved.Members, Member{u.Index, u.Weight})

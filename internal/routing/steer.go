@@ -15,6 +15,9 @@ func steerRoutes(cfg *config.Config, paths []Path, s Selection) []Route {
 	}
 	routes := make([]Route, 0, 2*len(cfg.Steers))
 	for _, steer := range cfg.Steers {
+		if steer.Policy != 0 {
+			continue
+		}
 		hops := all
 		if s.Has(steer.Uplink) {
 			alone := memberHops(paths, Selection{Family: s.Family, Members: []Member{{Uplink: steer.Uplink, Weight: 1}}})

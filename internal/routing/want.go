@@ -76,6 +76,7 @@ func Want(cfg *config.Config, obs *Observation, paths []Path, selections []Selec
 	for _, s := range selections {
 		want.Routes = append(want.Routes, defaultRoutes(cfg, obs, paths, s)...)
 		want.Routes = append(want.Routes, steerRoutes(cfg, paths, s)...)
+		want.Routes = append(want.Routes, policyRoutes(cfg, obs, paths, s)...)
 		want.Rules = append(want.Rules, rules(cfg, obs, paths, s.Family)...)
 	}
 	want.Sysctls = sysctls(cfg, obs)
