@@ -130,10 +130,30 @@ func (c *Config) PolicyFor(p Packet, external InSet) *Policy {
 
 // Matches tells whether a packet matches.
 func (c *Config) Matches(m *Match, p Packet, external InSet) bool {
-	return c.holds(m.Sources, p.Source, external) && c.holds(m.Destinations, p.Destination, external) &&
-		oneOf(m.Inside, p.Inside) && oneOf(m.Protocols, p.Protocol) && oneOf(m.DSCP, p.DSCP) &&
-		inPorts(m.SourcePorts, p.SourcePort) && inPorts(m.DestinationPorts, p.DestinationPort) &&
-		p.Mark&m.MarkMask == m.Mark
+	return c.Mismatch(m, p, external) == ""
+}
+
+// Mismatch names the first key of a policy that a packet does not match; empty: it matches.
+func (c *Config) Mismatch(m *Match, p Packet, external InSet) string {
+	switch {
+	case !c.holds(m.Sources, p.Source, external):
+		return "source"
+	case !c.holds(m.Destinations, p.Destination, external):
+		return "destination"
+	case !oneOf(m.Inside, p.Inside):
+		return "inside"
+	case !oneOf(m.Protocols, p.Protocol):
+		return "protocol"
+	case !inPorts(m.SourcePorts, p.SourcePort):
+		return "source_port"
+	case !inPorts(m.DestinationPorts, p.DestinationPort):
+		return "destination_port"
+	case !oneOf(m.DSCP, p.DSCP):
+		return "dscp"
+	case p.Mark&m.MarkMask != m.Mark:
+		return "mark"
+	}
+	return ""
 }
 
 func oneOf[T comparable](list []T, one T) bool { return len(list) == 0 || slices.Contains(list, one) }
@@ -162,20 +182,6 @@ func (c *Config) Set(name string) (Set, bool) {
 		return Set{}, false
 	}
 	return c.Sets[i], true
-}
-
-// Family returns the address family that a list of endpoints is bound to; 0: both are in it, or any
-// address matches.
-func (c *Config) Family(list []Endpoint) Family {
-	var only Family
-	for _, e := range list {
-		f := c.FamilyOfEndpoint(e)
-		if only != 0 && only != f {
-			return 0
-		}
-		only = f
-	}
-	return only
 }
 
 // FamilyOfEndpoint returns the address family of an endpoint.

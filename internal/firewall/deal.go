@@ -5,6 +5,7 @@ import "ftr/internal/config"
 // Turn is a line's part in the dealing of new connections.
 type Turn struct {
 	Family config.Family
+	Policy int // config.Policy.Number; 0: for connections of no policy
 	Uplink int // config.Uplink.Index
 	Weight int // at least 1
 }

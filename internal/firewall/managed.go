@@ -28,8 +28,10 @@ const (
 // Only first packets pass through the chains of type nat (nft(8), chain types).
 func Managed(cfg *config.Config, turns []Turn) Table {
 	m := managed{cfg: cfg}
+	m.sets()
 	m.restore()
 	m.begin(turns)
+	m.forwards()
 	m.leave()
 	m.segments()
 	m.lines()
@@ -68,14 +70,19 @@ func (m *managed) begin(turns []Turn) {
 		`iifname "lo" accept`,
 		fmt.Sprintf("meta mark & %#x != 0 accept", m.cfg.Numbers.Mask),
 	}
-	for _, f := range []config.Family{config.IPv4} {
-		if order := cycle(of(f, turns)); len(order) > 0 {
-			rules = append(rules, m.ipv4()+"goto deal")
-		}
+	order := cycle(of(config.IPv4, 0, turns))
+	var next []string
+	if len(order) > 0 {
+		next = []string{m.ipv4() + "goto deal"}
 	}
-	m.chain("begin", hook("nat", "prerouting", beginPriority), rules...)
-	if order := cycle(of(config.IPv4, turns)); len(order) > 0 {
-		m.chain("deal", "", m.deal(order))
+	if len(m.cfg.Policies) > 0 {
+		m.chain("begin", hook("nat", "prerouting", beginPriority), append(rules, "goto policies")...)
+		m.policies(turns, next)
+	} else {
+		m.chain("begin", hook("nat", "prerouting", beginPriority), append(rules, next...)...)
+	}
+	if len(order) > 0 {
+		m.chain("deal", "", m.deal(0, order))
 	}
 	for _, u := range m.cfg.Uplinks {
 		m.chain(fromChain(u), "", m.remember(u))
@@ -85,10 +92,10 @@ func (m *managed) begin(turns []Turn) {
 	}
 }
 
-// of returns the turns of a family.
-func of(f config.Family, turns []Turn) (own []Turn) {
+// of returns the turns of a family and policy.
+func of(f config.Family, policy int, turns []Turn) (own []Turn) {
 	for _, t := range turns {
-		if t.Family == f {
+		if t.Family == f && t.Policy == policy {
 			own = append(own, t)
 		}
 	}
@@ -96,10 +103,10 @@ func of(f config.Family, turns []Turn) (own []Turn) {
 }
 
 // deal gives each new connection the next turn.
-func (m *managed) deal(order []int) string {
+func (m *managed) deal(policy int, order []int) string {
 	var entries []string
 	for i, uplink := range order {
-		if s, ok := m.cfg.Steer(0, uplink); ok {
+		if s, ok := m.cfg.Steer(policy, uplink); ok {
 			entries = append(entries, fmt.Sprintf("%d : goto %s", i, steerChain(s)))
 		}
 	}

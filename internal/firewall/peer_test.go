@@ -67,6 +67,14 @@ func dial(ns *netns.NS, local, remote string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.greeted(); err != nil {
+		return nil, fmt.Errorf("%s from %s to %s: %w", ns.Name, c.LocalAddr(), remote, err)
+	}
+	return c, nil
+}
+
+// greeted reads our address as the server sees it, and talks for a while; it closes what fails.
+func (c *conn) greeted() error {
 	c.lines = bufio.NewScanner(c)
 	line, err := c.read()
 	if err == nil {
@@ -77,9 +85,8 @@ func dial(ns *netns.NS, local, remote string) (*conn, error) {
 	}
 	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("%s from %s to %s: %w", ns.Name, c.LocalAddr(), remote, err)
 	}
-	return c, nil
+	return err
 }
 
 // talk exchanges a few packets.

@@ -86,7 +86,7 @@ func Update(have, want Table) string {
 	var b strings.Builder
 	var refill, gone []Object
 	for _, h := range have.Objects {
-		w, ok := want.object(h.Name)
+		w, ok := want.object(h)
 		switch {
 		case !ok:
 			gone = append(gone, h)
@@ -98,7 +98,7 @@ func Update(have, want Table) string {
 		empty(&b, h)
 	}
 	for _, w := range want.Objects {
-		if h, ok := have.object(w.Name); !ok || !h.Equal(w) {
+		if h, ok := have.object(w); !ok || !h.Equal(w) {
 			refill = append(refill, w)
 		}
 	}
@@ -120,9 +120,12 @@ func empty(b *strings.Builder, o Object) {
 	b.WriteString("flush " + string(o.Kind) + " inet " + ManagedTable + " " + o.Name + "\n")
 }
 
-// object returns the object of that name. Chains and sets share their names here.
-func (t Table) object(name string) (Object, bool) {
-	i := slices.IndexFunc(t.Objects, func(o Object) bool { return o.Name == name })
+// object returns what stands in an object's place: chains have names of their own, sets and maps share
+// theirs.
+func (t Table) object(like Object) (Object, bool) {
+	i := slices.IndexFunc(t.Objects, func(o Object) bool {
+		return o.Name == like.Name && (o.Kind == Chain) == (like.Kind == Chain)
+	})
 	if i < 0 {
 		return Object{}, false
 	}
