@@ -58,16 +58,19 @@ func (l *loop) entrust(want guarded) {
 	l.guard <- want
 }
 
-// turns are the lines that new connections are dealt to.
+// turns are the lines that new connections are dealt to, those of no policy and those of each.
 func (l *loop) turns(now time.Time) []firewall.Turn {
-	if l.Config.Balance != config.BalanceRoundRobin {
-		return nil
-	}
 	var turns []firewall.Turn
 	reports := l.reports(now)
 	for _, s := range l.selections {
-		for _, m := range routing.Deal(l.Config, l.paths, reports, s) {
-			turns = append(turns, firewall.Turn{Family: s.Family, Uplink: m.Uplink, Weight: m.Weight})
+		deals := routing.DealChoices(l.Config, l.paths, reports, s)
+		if l.Config.Balance == config.BalanceRoundRobin {
+			deals = append(deals, routing.Choice{Members: routing.Deal(l.Config, l.paths, reports, s)})
+		}
+		for _, d := range deals {
+			for _, m := range d.Members {
+				turns = append(turns, firewall.Turn{Family: s.Family, Policy: d.Policy, Uplink: m.Uplink, Weight: m.Weight})
+			}
 		}
 	}
 	return turns

@@ -104,7 +104,7 @@ func (b *policyBed) rules(selection routing.Selection) {
 
 func (b *policyBed) turns(selection routing.Selection) []firewall.Turn {
 	all := turns(b.cfg)
-	for _, c := range routing.DealChoices(b.cfg, b.now.Paths, b.now.Reports, []routing.Selection{selection}) {
+	for _, c := range routing.DealChoices(b.cfg, b.now.Paths, b.now.Reports, selection) {
 		for _, m := range c.Members {
 			all = append(all, firewall.Turn{Family: config.IPv4, Policy: c.Policy, Uplink: m.Uplink, Weight: m.Weight})
 		}

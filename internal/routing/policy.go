@@ -131,36 +131,31 @@ func mainHops(obs *Observation, f config.Family) []NextHop {
 	return best.NextHops
 }
 
-// DealChoices returns the shares in which each policy deals connections to its lines in turn: all lines
-// of the order that carries, those of them too that are down now, as Deal does.
-func DealChoices(cfg *config.Config, paths []Path, reports []health.Report, selections []Selection) []Choice {
+// DealChoices returns the shares in which each policy deals connections of the selection's family to its
+// lines in turn: all lines of the order that carries, or of the first one if none does, those of them too
+// that are down now, as Deal does.
+func DealChoices(cfg *config.Config, paths []Path, reports []health.Report, s Selection) []Choice {
 	var all []Choice
 	for i := range cfg.Policies {
 		policy := &cfg.Policies[i]
-		if policy.PerLine() {
-			all = append(all, dealChoice(policy, paths, reports, selections))
+		if policy.PerLine() && policy.Balance == config.BalanceRoundRobin {
+			all = append(all, dealChoice(policy, paths, reports, s))
 		}
 	}
 	return all
 }
 
-func dealChoice(policy *config.Policy, paths []Path, reports []health.Report, selections []Selection) Choice {
-	dealt, family := Choice{Policy: policy.Number, Tier: policy.Ways[0].Tier}, config.Family(0)
-	for _, s := range selections {
-		if c := s.Choice(policy.Number); family == 0 && len(c.Members) > 0 {
-			dealt.Tier, family = c.Tier, s.Family
-		}
+func dealChoice(policy *config.Policy, paths []Path, reports []health.Report, s Selection) Choice {
+	dealt := Choice{Policy: policy.Number, Tier: policy.Ways[0].Tier}
+	if c := s.Choice(policy.Number); len(c.Members) > 0 {
+		dealt.Tier = c.Tier
 	}
 	var percents []int
 	for _, w := range policy.Ways {
-		if w.Tier != dealt.Tier {
-			continue
+		i := slices.IndexFunc(paths, func(p Path) bool { return p.Uplink == w.Uplink && p.Family == s.Family })
+		if i >= 0 && w.Tier == dealt.Tier {
+			dealt.Members, percents = append(dealt.Members, Member{w.Uplink, w.Weight}), append(percents, reports[i].WeightPercent)
 		}
-		percent := 0
-		if i := slices.IndexFunc(paths, func(p Path) bool { return p.Uplink == w.Uplink && p.Family == family }); i >= 0 {
-			percent = reports[i].WeightPercent
-		}
-		dealt.Members, percents = append(dealt.Members, Member{w.Uplink, w.Weight}), append(percents, percent)
 	}
 	reduce(dealt.Members, percents)
 	return dealt
