@@ -1,6 +1,9 @@
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Inet6 is the IPv6 of an uplink. The zero value is that of one without.
 type Inet6 struct {
@@ -49,6 +52,20 @@ func (c *Config) Families() []Family {
 		}
 	}
 	return []Family{IPv4}
+}
+
+// WithPrefixes returns a copy of the configuration in which lines have the prefixes that were delegated to
+// them, by the uplinks' indexes.
+func (c *Config) WithPrefixes(prefixes map[int]netip.Prefix) *Config {
+	if len(prefixes) == 0 {
+		return c
+	}
+	with := *c
+	with.Uplinks = slices.Clone(c.Uplinks)
+	for i, p := range prefixes {
+		with.Uplinks[i].Inet6.Prefix = p
+	}
+	return &with
 }
 
 // For returns how a line is judged in one family: by the targets of that family, and never by more of

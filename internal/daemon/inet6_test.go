@@ -215,6 +215,34 @@ func TestDelegatedPrefix(t *testing.T) {
 	})
 }
 
+// The firewall follows a delegated prefix, and IPv6 has a deal of its own.
+func TestFirewallFollowsPrefix(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldOf(t, parseWhole(t, strings.Replace(bothFamilies, "nat: none", "nat: prefix", 1)+"firewall: managed\n"))
+		_, stop := w.guard()
+		defer stop()
+		chain := func(name string) string {
+			for _, o := range w.kernel.Firewall().Objects {
+				if o.Name == name {
+					return strings.Join(o.Lines, "; ")
+				}
+			}
+			return ""
+		}
+		w.until(5*time.Second, "start", func() bool { return w.defaults6() == "eth1*1 eth2*2" && chain("leave2") != "" })
+		if got := chain("leave2"); strings.Contains(got, "prefix") || !strings.HasSuffix(got, "ip6 saddr != fe80::/10 masquerade") {
+			t.Errorf("before a prefix is known: %s", got)
+		}
+		if four, six := chain("deal"), chain("deal6"); four == "" || four != six {
+			t.Errorf("IPv4 is dealt %q, IPv6 %q", four, six)
+		}
+		for _, p := range []string{"2001:db8:1200::/48", "2001:db8:3400::/56"} {
+			w.kernel.SetPrefix("/run/pd/eth2", prefix(p))
+			w.until(1500*time.Millisecond, p, func() bool { return strings.Contains(chain("leave2"), "snat ip6 prefix to "+p+";") })
+		}
+	})
+}
+
 // A configuration without IPv6 takes away what the one before had, also after a restart.
 func TestIPv6IsRemoved(t *testing.T) {
 	for _, restart := range []bool{false, true} {

@@ -13,12 +13,13 @@ import (
 
 // protection is what the loop knows of the firewall.
 type protection struct {
-	cfg    *config.Config // that the guard was told last; nil: nothing, or that there is to be no table
-	turns  []firewall.Turn
-	latest guarded
-	remark bool              // marks of lines have changed
-	heard  bool              // the guard has looked
-	warned []routing.Warning // by the guard
+	cfg      *config.Config // that the guard was told last; nil: nothing, or that there is to be no table
+	turns    []firewall.Turn
+	prefixes map[int]netip.Prefix // delegated, by uplink
+	latest   guarded
+	remark   bool              // marks of lines have changed
+	heard    bool              // the guard has looked
+	warned   []routing.Warning // by the guard
 }
 
 // protect tells the guard what the firewall should be, if that is something new. Routes come first: the
@@ -35,16 +36,16 @@ func (l *loop) protect(now time.Time) {
 		}
 		return
 	}
-	turns, lines := l.turns(now), l.addresses()
-	same := p.cfg == l.Config && slices.Equal(p.turns, turns)
+	turns, lines, prefixes := l.turns(now), l.addresses(), l.prefixes()
+	same := p.cfg == l.Config && slices.Equal(p.turns, turns) && maps.Equal(p.prefixes, prefixes)
 	if same && !p.remark && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
 		return
 	}
 	if !same {
-		p.latest.table = firewall.Managed(l.Config, turns)
+		p.latest.table = firewall.Managed(l.Config.WithPrefixes(prefixes), turns)
 	}
 	p.latest.lines, p.latest.mask, p.latest.remark = lines, l.Config.Numbers.Mask, p.remark
-	p.cfg, p.turns, p.remark = l.Config, turns, false
+	p.cfg, p.turns, p.prefixes, p.remark = l.Config, turns, prefixes, false
 	l.entrust(p.latest)
 }
 
@@ -74,6 +75,20 @@ func (l *loop) turns(now time.Time) []firewall.Turn {
 		}
 	}
 	return turns
+}
+
+// prefixes are those that providers have delegated.
+func (l *loop) prefixes() map[int]netip.Prefix {
+	var all map[int]netip.Prefix
+	for _, p := range l.paths {
+		if p.Prefix.IsValid() {
+			if all == nil {
+				all = map[int]netip.Prefix{}
+			}
+			all[p.Uplink] = p.Prefix
+		}
+	}
+	return all
 }
 
 // addresses are the marks by the addresses of lines. An address that two lines have tells nothing.

@@ -55,25 +55,25 @@ func hook(kind, hook string, priority int) string {
 // restore gives packets the mark of their connection. What comes from a line is left alone: it is going
 // inside, or to the router.
 func (m *managed) restore() {
-	known := m.entries(func(u config.Uplink) string { return fmt.Sprintf("%#x : goto %s", u.Mark, lineChain(u)) })
-	rule := m.ipv4() + fmt.Sprintf("ct mark & %#x vmap { %s }", m.cfg.Numbers.Mask, known)
-	m.chain("restore", hook("filter", "prerouting", restorePriority), "iifname != { "+m.interfaces()+" } "+rule)
-	m.chain("restore_own", hook("route", "output", restorePriority), rule)
+	known := func(u config.Uplink) string { return fmt.Sprintf("%#x : goto %s", u.Mark, lineChain(u)) }
+	rule := fmt.Sprintf("ct mark & %#x vmap { %%s }", m.cfg.Numbers.Mask)
+	m.chain("restore", hook("filter", "prerouting", restorePriority), m.inFamilies("iifname != { "+m.interfaces()+" } ", rule, known)...)
+	m.chain("restore_own", hook("route", "output", restorePriority), m.inFamilies("", rule, known)...)
 }
 
 // begin decides over new connections: what comes in on a line stays there, so that its answers leave
 // there; all else is steered, unless somebody has given it a line already.
 func (m *managed) begin(turns []Turn) {
-	from := m.entries(func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, fromChain(u)) })
-	rules := []string{
-		m.ipv4() + "iifname vmap { " + from + " }",
+	from := func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, fromChain(u)) }
+	rules := append(m.inFamilies("", "iifname vmap { %s }", from),
 		`iifname "lo" accept`,
 		fmt.Sprintf("meta mark & %#x != 0 accept", m.cfg.Numbers.Mask),
-	}
-	order := cycle(of(config.IPv4, 0, turns))
+	)
 	var next []string
-	if len(order) > 0 {
-		next = []string{m.ipv4() + "goto deal"}
+	for _, f := range families {
+		if len(cycle(of(f, 0, turns))) > 0 {
+			next = append(next, only(f)+"goto "+dealChain(f))
+		}
 	}
 	if len(m.cfg.Policies) > 0 {
 		m.chain("begin", hook("nat", "prerouting", beginPriority), append(rules, "goto policies")...)
@@ -81,8 +81,10 @@ func (m *managed) begin(turns []Turn) {
 	} else {
 		m.chain("begin", hook("nat", "prerouting", beginPriority), append(rules, next...)...)
 	}
-	if len(order) > 0 {
-		m.chain("deal", "", m.deal(0, order))
+	for _, f := range families {
+		if order := cycle(of(f, 0, turns)); len(order) > 0 {
+			m.chain(dealChain(f), "", m.deal(0, order))
+		}
 	}
 	for _, u := range m.cfg.Uplinks {
 		m.chain(fromChain(u), "", m.remember(u))
@@ -115,14 +117,10 @@ func (m *managed) deal(policy int, order []int) string {
 
 // leave gives new connections the line that they leave by, and its address.
 func (m *managed) leave() {
-	by := m.entries(func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, leaveChain(u)) })
-	m.chain("leave", hook("nat", "postrouting", leavePriority), m.ipv4()+"oifname vmap { "+by+" }")
+	by := func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, leaveChain(u)) }
+	m.chain("leave", hook("nat", "postrouting", leavePriority), m.inFamilies("", "oifname vmap { %s }", by)...)
 	for _, u := range m.cfg.Uplinks {
-		nat := "masquerade"
-		if staticAddress(u) {
-			nat = "snat ip to " + u.Address.String()
-		}
-		m.chain(leaveChain(u), "", m.remember(u), nat)
+		m.chain(leaveChain(u), "", append([]string{m.remember(u)}, translation(u)...)...)
 	}
 }
 
@@ -151,9 +149,6 @@ func (m *managed) lines() {
 func (m *managed) remember(u config.Uplink) string {
 	return fmt.Sprintf("ct mark set ct mark & %#x | %#x", ^m.cfg.Numbers.Mask, u.Mark)
 }
-
-// ipv4 matches what has lines: so far, IPv4 alone.
-func (m *managed) ipv4() string { return "meta nfproto ipv4 " }
 
 // interfaces are those of the lines, as elements of a set.
 func (m *managed) interfaces() string {

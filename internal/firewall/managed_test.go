@@ -36,7 +36,9 @@ func managed(cfg *config.Config) *config.Config {
 // turns deals to all uplinks by their weights.
 func turns(cfg *config.Config) (all []firewall.Turn) {
 	for _, u := range cfg.Uplinks {
-		all = append(all, firewall.Turn{Family: config.IPv4, Uplink: u.Index, Weight: u.Weight})
+		for _, f := range u.Families() {
+			all = append(all, firewall.Turn{Family: f, Uplink: u.Index, Weight: u.Weight})
+		}
 	}
 	return all
 }
@@ -68,12 +70,36 @@ func clamped(cfg *config.Config) *config.Config {
 	return cfg
 }
 
+// sixConfig has lines with IPv6 of each kind, and one without.
+func sixConfig() *config.Config {
+	six := func(name string, i config.Inet6) config.Uplink {
+		i.On = true
+		return config.Uplink{Interface: name, Name: name, Type: config.DHCP, Inet6: i}
+	}
+	prefix := netip.MustParsePrefix("2001:db8:1200::/48")
+	return numbered([]string{"lan0"}, nil,
+		six("wan0", config.Inet6{}),
+		six("wan1", config.Inet6{Address: netip.MustParseAddr("2001:db8:1::2")}),
+		six("wan2", config.Inet6{NAT: config.TranslatePrefix, Prefix: prefix}),
+		six("wan3", config.Inet6{NAT: config.TranslatePrefix, PrefixFile: "/run/pd"}),
+		six("wan4", config.Inet6{NAT: config.KeepAddress, Prefix: prefix}),
+		config.Uplink{Interface: "wan5", Name: "wan5", Type: config.DHCP})
+}
+
+// bothConfig has lines that all have both families.
+func bothConfig() *config.Config {
+	cfg := sixConfig()
+	return numbered(cfg.LAN, nil, cfg.Uplinks[0], cfg.Uplinks[1])
+}
+
 // The texts are as the golden files have them, and the real nft and kernel accept them.
 func TestManagedText(t *testing.T) {
 	for name, cfg := range map[string]*config.Config{
 		"one":   managed(numbered([]string{"lan0"}, nil, static("wan0", "100.64.0.2", `the "one"`))),
 		"three": managed(clamped(bedConfig())),
 		"marks": managed(highMarks()),
+		"six":   managed(sixConfig()),
+		"both":  managed(bothConfig()),
 		"250":   managed(many(250)),
 	} {
 		t.Run(name, func(t *testing.T) {
