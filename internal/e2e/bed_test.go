@@ -29,12 +29,18 @@ type bed struct {
 // newBed builds a lab of its own for the test. before the program, words may stand that start it.
 func newBed(t *testing.T, lines []lab.Line, before ...string) *bed {
 	t.Helper()
+	return newBedNamed(t, strings.ReplaceAll(strings.ToLower(t.Name()), "/", ".")+".", lines, before...)
+}
+
+// newBedNamed is newBed for a test that needs several; the names of their hosts begin with name.
+func newBedNamed(t *testing.T, name string, lines []lab.Line, before ...string) *bed {
+	t.Helper()
 	program := os.Getenv(programEnv)
 	if program == "" {
 		t.Fatalf("%s is not set: TestMain has not built the program", programEnv)
 	}
 	l, err := lab.New(t.Context(), lab.Options{
-		Name: strings.ReplaceAll(strings.ToLower(t.Name()), "/", ".") + ".", Lines: lines, Command: append(before, program),
+		Name: name, Lines: lines, Command: append(before, program),
 	})
 	if err != nil {
 		t.Fatal(err)

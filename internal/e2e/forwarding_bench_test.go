@@ -1,0 +1,137 @@
+//go:build bench
+
+package e2e_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ftr/internal/lab"
+)
+
+// TestBenchForwarding measures what the rules cost each packet: small UDP packets of 64 flows from the
+// LAN, as many as one core can send, through a router of the program and through one that does plain
+// source NAT over the same lines, in turns.
+func TestBenchForwarding(t *testing.T) {
+	for _, n := range []int{3, 64} {
+		plain := newForwarder(t, n, "plain", func(b *bed) { b.plain() })
+		rivals := []*forwarder{
+			newForwarder(t, n, "manual", func(b *bed) {
+				b.start(b.Config())
+				b.uses(30*time.Second, all(n)...)
+			}),
+			newForwarder(t, n, "managed", func(b *bed) {
+				b.must(b.WriteConfig("firewall: managed\n" + b.Config()))
+				b.must(b.StartDaemon(b.t.Context()))
+				b.uses(30*time.Second, all(n)...)
+			}),
+		}
+		for range 15 {
+			base := plain.burst(time.Second)
+			for _, r := range rivals {
+				r.ratios = append(r.ratios, r.burst(time.Second)/base)
+			}
+		}
+		slices.Sort(plain.rates)
+		fmt.Printf("forwarding, %d lines: plain source NAT %.0f packets a second (%.0f to %.0f)\n", n, median(plain.rates), plain.rates[0], plain.rates[len(plain.rates)-1])
+		for _, r := range rivals {
+			slices.Sort(r.ratios)
+			fmt.Printf("forwarding, %d lines: %s %.3f of plain (median of %d pairs; %.3f to %.3f)\n", n, r.name, median(r.ratios), len(r.ratios), r.ratios[0], r.ratios[len(r.ratios)-1])
+		}
+	}
+}
+
+func median(sorted []float64) float64 { return sorted[len(sorted)/2] }
+
+func all(n int) (lines []int) {
+	for i := range n {
+		lines = append(lines, i)
+	}
+	return lines
+}
+
+// plain makes the router one that spreads connections over all lines and translates addresses, and
+// nothing else.
+func (b *bed) plain() {
+	var hops, names []string
+	for _, l := range b.Plan.Lines {
+		hops = append(hops, fmt.Sprintf("nexthop via %s dev %s", l.Gateway, l.Interface))
+		names = append(names, fmt.Sprintf("%q : %s", l.Interface, l.Address))
+	}
+	b.must(b.Router.Sysctl("net/ipv4/ip_forward", "1"))
+	b.must(b.Router.Sysctl("net/ipv4/fib_multipath_hash_policy", "1"))
+	b.must(b.Router.Batch("route add default " + strings.Join(hops, " ")))
+	b.must(b.Router.Input("table ip plain {\nchain leave {\ntype nat hook postrouting priority 100;\nsnat to oifname map { "+
+		strings.Join(names, ", ")+" }\n}\n}\n", "nft", "-f", "-"))
+}
+
+// forwarder is a router under load.
+type forwarder struct {
+	*bed
+	name   string
+	flows  []net.Conn
+	rates  []float64
+	ratios []float64 // to the plain one's rate of the same turn
+}
+
+const flows = 64
+
+func newForwarder(t *testing.T, lines int, name string, setUp func(*bed)) *forwarder {
+	f := &forwarder{name: name}
+	f.bed = newBedNamed(t, fmt.Sprintf("%s%d.", name, lines), make([]lab.Line, lines))
+	setUp(f.bed)
+	// What nobody reads is dropped at the socket, and counted as arrived at the interfaces.
+	sink, err := f.Internet.ListenPacket(t.Context(), "udp4", f.Plan.Servers[0].String()+":9")
+	f.must(err)
+	t.Cleanup(func() { sink.Close() })
+	for range flows {
+		flow, err := f.Client.Dial(t.Context(), "udp4", f.Plan.Servers[0].String()+":9")
+		f.must(err)
+		t.Cleanup(func() { flow.Close() })
+		f.flows = append(f.flows, flow)
+	}
+	f.burst(200 * time.Millisecond)
+	f.rates = nil
+	return f
+}
+
+// burst sends for a while and returns the packets a second that arrived.
+func (f *forwarder) burst(d time.Duration) float64 {
+	before, began := f.arrived(), time.Now()
+	for end := began.Add(d); time.Now().Before(end); {
+		for range 16 {
+			for _, flow := range f.flows {
+				_, err := flow.Write([]byte("x"))
+				f.must(err)
+			}
+		}
+	}
+	rate := float64(f.arrived()-before) / time.Since(began).Seconds()
+	f.rates = append(f.rates, rate)
+	return rate
+}
+
+// arrived returns how many packets the internet host was given.
+func (f *forwarder) arrived() (packets uint64) {
+	var text []byte
+	f.must(f.Internet.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/dev")
+		return err
+	}))
+	for line := range strings.Lines(string(text)) {
+		name, rest, ok := strings.Cut(line, ":")
+		if !ok || !strings.HasPrefix(strings.TrimSpace(name), "isp") {
+			continue
+		}
+		var bytes, n uint64
+		_, err := fmt.Sscan(rest, &bytes, &n)
+		f.must(err)
+		packets += n
+	}
+	return packets
+}
