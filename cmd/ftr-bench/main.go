@@ -49,8 +49,14 @@ func run(args []string, out, errs io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	earlier, err := recall(s.with)
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return exitUsage
+	}
 	r, err := measure(ctx, s, out)
 	if err == nil {
+		r.add(earlier)
 		err = r.write(s)
 	}
 	if err != nil {
@@ -77,6 +83,7 @@ type settings struct {
 	markdown string
 	chart    string
 	json     string
+	with     string // JSON file of an earlier run
 	log      string
 }
 
@@ -102,6 +109,7 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	f.StringVar(&s.markdown, "markdown", "", "write the section \"Failover\" of this `file`; the rest of it stays")
 	f.StringVar(&s.chart, "chart", "", "write a chart as an SVG `file`")
 	f.StringVar(&s.json, "json", "", "write everything that was measured as a JSON `file`")
+	f.StringVar(&s.with, "with", "", "take the phases that are not measured now from the JSON `file` of an earlier run")
 	f.StringVar(&s.log, "log", "", "append all that the program says (our own: with --debug) and when lines broke to a `file`")
 	if err := f.Parse(args); err != nil {
 		return s, err

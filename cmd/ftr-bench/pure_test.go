@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -209,5 +211,29 @@ func TestGrowth(t *testing.T) {
 		if got := f.Verdict(); got != c.want {
 			t.Errorf("%s: %v (%s): %s, want %s", c.name, f.Samples, f.Note, got, c.want)
 		}
+	}
+}
+
+// Phases that are measured again take the place of those of an earlier run, and the others stay.
+func TestAddEarlierRun(t *testing.T) {
+	r := func(runs int, phases ...string) *result {
+		r := &result{Runs: runs, Took: time.Minute}
+		for _, p := range phases {
+			r.Figures = append(r.Figures, &Figure{Phase: p, Samples: []float64{float64(runs)}})
+			r.Noise = append(r.Noise, PhaseNoise{Phase: p})
+		}
+		return r
+	}
+	now := r(5, "footprint", "silent")
+	now.add(r(20, "carrier", "silent", "idle", "footprint"))
+	var got []string
+	for i, f := range now.Figures {
+		got = append(got, fmt.Sprintf("%s %v", f.Phase, f.Samples[0]))
+		if now.Noise[i].Phase != f.Phase {
+			t.Errorf("noise of %s beside %s", now.Noise[i].Phase, f.Phase)
+		}
+	}
+	if want := []string{"carrier 20", "silent 5", "idle 20", "footprint 5"}; !slices.Equal(got, want) || now.Took != 2*time.Minute {
+		t.Errorf("%v in %v, want %v", got, now.Took, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,48 @@ func (r *result) verdict() string {
 		}
 	}
 	return text.String()
+}
+
+// recall reads the JSON file of an earlier run; without a path it returns nil.
+func recall(path string) (*result, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the earlier run: %w", err)
+	}
+	r := new(result)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("read the earlier run: %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// add takes the phases over from an earlier run that were not measured now, each in its place.
+func (r *result) add(earlier *result) {
+	if earlier == nil {
+		return
+	}
+	now, before := *r, *earlier
+	r.Figures, r.Noise = nil, nil
+	for _, p := range phases() {
+		from := now
+		if !slices.ContainsFunc(now.Figures, func(f *Figure) bool { return f.Phase == p.name }) {
+			from = before
+		}
+		for _, f := range from.Figures {
+			if f.Phase == p.name {
+				r.Figures = append(r.Figures, f)
+			}
+		}
+		for _, n := range from.Noise {
+			if n.Phase == p.name {
+				r.Noise = append(r.Noise, n)
+			}
+		}
+	}
+	r.Runs, r.Quick, r.Took = max(r.Runs, before.Runs), r.Quick || before.Quick, r.Took+before.Took
 }
 
 // write writes the files that were asked for.
