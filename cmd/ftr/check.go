@@ -68,7 +68,7 @@ func inspect(ctx context.Context, cfg *config.Config) ([]routing.Warning, error)
 	if err != nil {
 		return nil, err
 	}
-	return routing.Inspect(cfg, &obs), nil
+	return append(routing.Inspect(cfg, &obs), inspectFirewall(ctx, cfg)...), nil
 }
 
 // observe takes one look at this host.

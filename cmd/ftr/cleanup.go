@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
+	"ftr/internal/firewall"
 	"ftr/internal/kernel"
 	"ftr/internal/routing"
 )
@@ -25,9 +26,10 @@ func cleanupCommand(f *flags) *cobra.Command {
 		}
 		return cleanup(cmd.Context(), cfg, cmd.OutOrStdout())
 	})
-	c.Long = `cleanup removes all routes and rules that carry our protocol number and the nft table that counts traffic, and gives each sysctl that monitor
-changed the value that it had before, unless somebody changed it since. It prints what it does. Afterwards main's
-own default route, if there is one, is used again. Stop monitor first. It works without a usable configuration too.`
+	c.Long = `cleanup removes all routes and rules that carry our protocol number, the nft table of a managed firewall and
+those that count traffic, and gives each sysctl that monitor changed the value that it had before, unless somebody
+changed it since. It prints what it does. Afterwards main's own default route, if there is one, is used again. Stop
+monitor first. It works without a usable configuration too.`
 	return c
 }
 
@@ -64,13 +66,15 @@ func cleanup(ctx context.Context, cfg *config.Config, w io.Writer) (err error) {
 			errs = append(errs, fmt.Errorf("%s: %w", s, err))
 		}
 	}
-	if err := k.RemoveEvidence(ctx); err != nil {
-		errs = append(errs, err)
+	removed, err := k.RemoveFirewall(ctx)
+	if removed {
+		fmt.Fprintf(w, "nft delete table inet %s\n", firewall.ManagedTable)
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	errs = append(errs, err, k.RemoveEvidence(ctx))
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	if len(steps) == 0 {
+	if len(steps) == 0 && !removed {
 		fmt.Fprintln(w, "# nothing of ours is in the kernel")
 	}
 	return store.Forget()

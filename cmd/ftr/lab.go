@@ -94,7 +94,7 @@ func (f *labFlags) run(ctx context.Context) error {
 	}
 	session := lab.Session{
 		Name: f.name, Report: f.report, Quick: f.quick, Keep: f.keep, Skip: f.bare, RuntimeDir: labRuntime(), Out: os.Stdout,
-		Options: lab.Options{Lines: lines, Seed: f.seed, Config: lab.ConfigOptions{Interval: f.interval}},
+		Options: lab.Options{Lines: lines, Seed: f.seed, Config: lab.ConfigOptions{Interval: f.interval, Managed: true}},
 	}
 	code, err := session.Run(ctx)
 	if err != nil || code != 0 {

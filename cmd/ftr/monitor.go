@@ -79,6 +79,7 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 
 	started := time.Now()
 	logger.Info("Fault Tolerant Router starts", "version", version, "uplinks", len(cfg.Uplinks))
+	tellFirewall(warnings, logger)
 	remember := sysctlMemory(cfg.Paths.State, logger) // makes the state directory, too
 	modes, err := readModes(cfg.Paths.State)
 	if err != nil {

@@ -24,9 +24,9 @@ func planCommand(f *flags) *cobra.Command {
 		return plan(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	})
 	c.Long = `plan prints the commands of ip(8) and sysctl(8) that lead from the kernel's present state to the one that
-monitor would make of this configuration at its start. Uplinks that carry new connections now keep doing so in
-the plan; where there are none, all that can be used are taken for well. It changes nothing and needs no
-privileges.`
+monitor would make of this configuration at its start, and the nft table of a managed firewall. Uplinks that carry new
+connections now keep doing so in the plan; where there are none, all that can be used are taken for well. It
+changes nothing and needs no privileges.`
 	return c
 }
 
@@ -36,11 +36,11 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 		return err
 	}
 	paths := routing.Resolve(cfg, &obs)
+	reports := keptShares(cfg, paths)
 	var selections []routing.Selection
 	for _, family := range cfg.Families() {
-		unjudged := keptShares(cfg, paths)
 		previous := routing.Adopt(cfg, family, obs.Have)
-		selections = append(selections, routing.Select(cfg, family, paths, unjudged, previous))
+		selections = append(selections, routing.Select(cfg, family, paths, reports, previous))
 	}
 	for _, p := range paths {
 		if !p.Usable() {
@@ -54,6 +54,10 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 	}
 	if len(steps) == 0 {
 		fmt.Fprintln(w, "# nothing: the kernel agrees with the configuration")
+	}
+	if cfg.Firewall == config.FirewallManaged {
+		table := daemon.FirewallTable(cfg, paths, daemon.Turns(cfg, paths, reports, selections))
+		fmt.Fprintf(w, "# The table of the managed firewall; what is there and as wanted is not touched.\nnft -f - <<'END'\n%sEND\n", table)
 	}
 	// monitor would refuse to start.
 	return refuse(routing.Inspect(cfg, &obs), stderr)

@@ -148,6 +148,9 @@ func (l *loop) lost(now time.Time, h routing.Hint) {
 // wake is when something must be done next, if nothing happens before.
 func (l *loop) wake() time.Time {
 	next := l.lookAt
+	if !l.shielded(l.looked) {
+		return next // nothing is asked before there are routes
+	}
 	if l.unpublished {
 		next = earliest(next, l.publishAt.Add(publishEvery))
 	}
@@ -176,9 +179,14 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	if !now.Before(l.lookAt) && l.observe(ctx, now) {
 		l.decide(now)
-		l.reconcile(ctx, now)
 		l.protect(now)
+		if l.shielded(now) {
+			l.reconcile(ctx, now)
+		}
 		l.publishAt = now // it may be news
+	}
+	if !l.shielded(now) {
+		return
 	}
 	// Probes come last: their routes exist by now, and applying does not eat into the wait for answers.
 	now = time.Now()

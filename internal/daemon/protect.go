@@ -8,6 +8,7 @@ import (
 
 	"ftr/internal/config"
 	"ftr/internal/firewall"
+	"ftr/internal/health"
 	"ftr/internal/routing"
 )
 
@@ -19,11 +20,12 @@ type protection struct {
 	latest   guarded
 	remark   bool              // marks of lines have changed
 	heard    bool              // the guard has looked
+	until    time.Time         // until when the first routes wait for that
 	warned   []routing.Warning // by the guard
 }
 
-// protect tells the guard what the firewall should be, if that is something new. Routes come first: the
-// table leads new connections to them.
+// protect tells the guard what the firewall should be, if that is something new. Where the table leads to
+// routes that are not there yet, the default table is next.
 func (l *loop) protect(now time.Time) {
 	if l.Firewall == nil {
 		return
@@ -36,15 +38,18 @@ func (l *loop) protect(now time.Time) {
 		}
 		return
 	}
-	turns, lines, prefixes := l.turns(now), l.addresses(), l.prefixes()
+	turns, lines, prefixes := Turns(l.Config, l.paths, l.reports(now), l.selections), l.addresses(), prefixes(l.paths)
 	same := p.cfg == l.Config && slices.Equal(p.turns, turns) && maps.Equal(p.prefixes, prefixes)
 	if same && !p.remark && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
 		return
 	}
 	if !same {
-		p.latest.table = firewall.Managed(l.Config.WithPrefixes(prefixes), turns)
+		p.latest.table = FirewallTable(l.Config, l.paths, turns)
 	}
 	p.latest.lines, p.latest.mask, p.latest.remark = lines, l.Config.Numbers.Mask, p.remark
+	if p.cfg == nil {
+		p.until = now.Add(shieldTime)
+	}
 	p.cfg, p.turns, p.prefixes, p.remark = l.Config, turns, prefixes, false
 	l.entrust(p.latest)
 }
@@ -59,14 +64,14 @@ func (l *loop) entrust(want guarded) {
 	l.guard <- want
 }
 
-// turns are the lines that new connections are dealt to, those of no policy and those of each.
-func (l *loop) turns(now time.Time) []firewall.Turn {
+// Turns returns the lines that a managed firewall deals new connections to, those of no policy and those of
+// each; reports are the judgements of the paths, by position.
+func Turns(cfg *config.Config, paths []routing.Path, reports []health.Report, selections []routing.Selection) []firewall.Turn {
 	var turns []firewall.Turn
-	reports := l.reports(now)
-	for _, s := range l.selections {
-		deals := routing.DealChoices(l.Config, l.paths, reports, s)
-		if l.Config.Balance == config.BalanceRoundRobin {
-			deals = append(deals, routing.Choice{Members: routing.Deal(l.Config, l.paths, reports, s)})
+	for _, s := range selections {
+		deals := routing.DealChoices(cfg, paths, reports, s)
+		if cfg.Balance == config.BalanceRoundRobin {
+			deals = append(deals, routing.Choice{Members: routing.Deal(cfg, paths, reports, s)})
 		}
 		for _, d := range deals {
 			for _, m := range d.Members {
@@ -77,10 +82,15 @@ func (l *loop) turns(now time.Time) []firewall.Turn {
 	return turns
 }
 
+// FirewallTable returns the table of a managed firewall.
+func FirewallTable(cfg *config.Config, paths []routing.Path, turns []firewall.Turn) firewall.Table {
+	return firewall.Managed(cfg.WithPrefixes(prefixes(paths)), turns)
+}
+
 // prefixes are those that providers have delegated.
-func (l *loop) prefixes() map[int]netip.Prefix {
+func prefixes(paths []routing.Path) map[int]netip.Prefix {
 	var all map[int]netip.Prefix
-	for _, p := range l.paths {
+	for _, p := range paths {
 		if p.Prefix.IsValid() {
 			if all == nil {
 				all = map[int]netip.Prefix{}
@@ -112,16 +122,26 @@ func (l *loop) addresses() map[config.Family]map[netip.Addr]uint32 {
 	return lines
 }
 
-// shielded tells whether the guard has done what it could, so that the host is ready.
-func (l *loop) shielded() bool {
-	return l.Firewall == nil || l.Config.Firewall != config.FirewallManaged || l.protection.heard
+// shieldTime is how long the first routes wait for the firewall table.
+const shieldTime = 2 * time.Second
+
+// shielded tells whether routes may be written. At the start they wait until the guard has done what it
+// could: a connection that begins while there is a route and no translation would go on without for as long
+// as it tries.
+func (l *loop) shielded(now time.Time) bool {
+	p := &l.protection
+	if l.ready || p.heard || p.cfg == nil || !now.Before(p.until) {
+		return true
+	}
+	l.lookAt = p.until
+	return false
 }
 
 // heed takes what the guard says.
 func (l *loop) heed(warnings []routing.Warning) {
 	p := &l.protection
 	if !p.heard {
-		p.heard, l.lookAt = true, l.looked // ready, if all else is
+		p.heard, l.lookAt = true, time.Time{} // routes may come
 	}
 	if p.cfg == nil {
 		warnings = nil

@@ -45,7 +45,7 @@ func (l *loop) agree(steps int) {
 	}
 	l.failure, l.retry, l.settled = "", firstRetry, true
 	l.scope = routing.ScopeOf(l.Config) // what an earlier configuration left in another family is gone
-	if !l.ready && l.shielded() {
+	if !l.ready {
 		l.ready = true
 		l.Logger.Debug("the kernel agrees with the configuration", "steps", steps)
 		l.Ready()

@@ -21,11 +21,16 @@ const (
 
 	ctaTupleOrig  = 1
 	ctaTupleReply = 2
+	ctaStatus     = 3
 	ctaZone       = 18
 
 	ctaTupleIP = 1
+	ctaIPv4Src = 1
 	ctaIPv4Dst = 2
+	ctaIPv6Src = 3
 	ctaIPv6Dst = 4
+
+	ipsSeenReply = 1 << 1
 )
 
 // markTimeout is far more than a table of a million connections needs.
@@ -36,8 +41,12 @@ var errWideMark = errors.New("the mark is 0 or has bits outside the mask")
 // MarkConnections gives tracked connections of a family the mark of the line that they belong to, by its
 // addresses: those whose replies come to an address of the line, and those that somebody outside began with
 // it. Only the bits under mask are written. Connections that have a mark of their own under mask keep it,
-// unless again is true. It returns how many were marked. The error wraps ErrNoNetfilter if the kernel
-// cannot be asked to do so.
+// unless again is true.
+//
+// Connections without a mark that nobody has translated or answered are forgotten: they may have begun
+// while nothing translated them, and would go on so. Their next packet begins them anew.
+//
+// It returns how many were marked. The error wraps ErrNoNetfilter if the kernel cannot be asked to do so.
 func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, lines map[netip.Addr]uint32, mask uint32, again bool) (marked int, err error) {
 	defer func() {
 		if err != nil {
@@ -74,14 +83,14 @@ func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, line
 			return marked, err
 		}
 		mark, ok := c.line(lines)
-		if !ok || c.mark&mask == mark {
-			continue
-		}
-		_, err = conn.Execute(request(ctNew, netlink.Acknowledge, c.encodeMark(number, mark, mask)))
 		switch {
-		case err == nil:
+		case ok && c.mark&mask != mark:
 			marked++
-		case !errors.Is(err, unix.ENOENT): // it ended meanwhile
+			_, err = conn.Execute(request(ctNew, netlink.Acknowledge, c.encodeMark(number, mark, mask)))
+		case !ok && c.mark&mask == 0 && c.untouched():
+			_, err = conn.Execute(request(ctDelete, netlink.Acknowledge, c.encodeName(number)))
+		}
+		if err != nil && !errors.Is(err, unix.ENOENT) { // it ended meanwhile
 			return marked, explainNetfilter(err)
 		}
 	}
@@ -122,8 +131,14 @@ func appendMark(b []byte, mark, mask uint32) []byte {
 // connection is what is needed of a tracked connection.
 type connection struct {
 	tuple, zone       []byte     // what names it to the kernel, as it came
-	reached, answered netip.Addr // where its first packet was sent to, and where its replies go to
-	mark              uint32
+	began             netip.Addr // whose first packet it was
+	reached, answered netip.Addr // where that was sent to, and where replies go to
+	mark, status      uint32
+}
+
+// untouched tells whether nobody has translated the connection's source or answered it.
+func (c connection) untouched() bool {
+	return len(c.tuple) > 0 && c.began.IsValid() && c.began == c.answered && c.status&ipsSeenReply == 0
 }
 
 // line returns the mark of the line that a connection belongs to.
@@ -136,12 +151,17 @@ func (c connection) line(lines map[netip.Addr]uint32) (mark uint32, ok bool) {
 
 // encodeMark writes the body of the request that changes bits of the mark of a connection which exists.
 func (c connection) encodeMark(family byte, mark, mask uint32) []byte {
-	b := []byte{family, 0, 0, 0}
-	b = appendRaw(b, ctaTupleOrig|unix.NLA_F_NESTED, c.tuple)
+	return appendMark(c.encodeName(family), mark, mask)
+}
+
+// encodeName writes the body of a request about this connection. It always has the attribute that names
+// it: a request to delete without one deletes everything.
+func (c connection) encodeName(family byte) []byte {
+	b := appendRaw([]byte{family, 0, 0, 0}, ctaTupleOrig|unix.NLA_F_NESTED, c.tuple)
 	if c.zone != nil {
 		b = appendRaw(b, ctaZone, c.zone)
 	}
-	return appendMark(b, mark, mask)
+	return b
 }
 
 // appendRaw adds an attribute as it is.
@@ -176,37 +196,46 @@ func (c *connection) take(family byte, a attribute) (err error) {
 	switch a.kind {
 	case ctaTupleOrig:
 		c.tuple = a.value
-		c.reached, err = destination(family, a.value)
+		c.began, c.reached, err = ends(family, a.value)
 	case ctaTupleReply:
-		c.answered, err = destination(family, a.value)
+		_, c.answered, err = ends(family, a.value)
 	case ctaZone:
 		c.zone = a.value
-	case ctaMark:
-		if len(a.value) == 4 {
-			c.mark = binary.BigEndian.Uint32(a.value)
+	case ctaMark, ctaStatus:
+		if len(a.value) != 4 {
+			return errShort
+		}
+		value := binary.BigEndian.Uint32(a.value)
+		if a.kind == ctaMark {
+			c.mark = value
+		} else {
+			c.status = value
 		}
 	}
 	return err
 }
 
-// destination returns the destination address of a tuple.
-func destination(family byte, tuple []byte) (to netip.Addr, err error) {
+// ends returns the addresses of a tuple.
+func ends(family byte, tuple []byte) (from, to netip.Addr, err error) {
 	for len(tuple) > 0 {
 		var a attribute
 		if a, tuple, err = nextAttribute(tuple); err != nil {
-			return to, err
+			return from, to, err
 		}
 		if a.kind != ctaTupleIP {
 			continue
 		}
 		for rest := a.value; len(rest) > 0; {
 			if a, rest, err = nextAttribute(rest); err != nil {
-				return to, err
+				return from, to, err
 			}
-			if a.kind == ctaIPv4Dst || a.kind == ctaIPv6Dst {
+			switch a.kind {
+			case ctaIPv4Src, ctaIPv6Src:
+				from = decodeIP(family, a.value)
+			case ctaIPv4Dst, ctaIPv6Dst:
 				to = decodeIP(family, a.value)
 			}
 		}
 	}
-	return to, nil
+	return from, to, nil
 }

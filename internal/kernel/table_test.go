@@ -217,7 +217,7 @@ func TestMarkConnections(t *testing.T) {
 		{"unmarked ones", false, map[netip.Addr]uint32{line1: 1, line2: 2}, map[uint32]int{0: 1, 1: 1, 2: 3, 0xab0001: 1}, 4},
 		{"all", true, map[netip.Addr]uint32{line1: 1, line2: 2}, map[uint32]int{0: 1, 1: 2, 2: 2, 0xab0001: 1}, 5},
 		{"one line", false, map[netip.Addr]uint32{line2: 2}, map[uint32]int{0: 2, 0xab0000: 1, 2: 3}, 2},
-		{"no line", false, nil, map[uint32]int{0: 4, 0xab0000: 1, 2: 1}, 0},
+		{"no line", false, nil, map[uint32]int{0: 5, 0xab0000: 1, 2: 1}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newRealWorld(t, "marks")
@@ -229,6 +229,7 @@ func TestMarkConnections(t *testing.T) {
 			fmt.Fprintf(&b, out, 3, 0, line2, 1003)
 			fmt.Fprintf(&b, out, 4, 2, line1, 1004)         // was another line's
 			fmt.Fprintf(&b, out, 5, 0, "203.0.113.9", 1005) // nobody's
+			fmt.Fprintf(&b, out, 6, 0, "10.0.0.6", 1000)    // begun without translation, and never answered
 			// From outside, to a server behind the second line.
 			fmt.Fprintf(&b, "-I -p udp -s 198.51.100.7 -d %s --sport 1000 --dport 80 -t 300 -m 0 --reply-src 10.0.0.9 --reply-dst 198.51.100.7 --reply-port-src 80 --reply-port-dst 1000\n", line2)
 			file := filepath.Join(t.TempDir(), "flows")

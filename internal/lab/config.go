@@ -21,6 +21,7 @@ type ConfigOptions struct {
 	Timeout  time.Duration // tests.timeout; default: left out, so the program's own
 	Required int           // tests.required_successful; default 4 of the 6 targets
 	Retries  int           // tests.ping_retries; default 1
+	Managed  bool          // firewall: managed; default: the rules of generate_iptables
 	Extra    string        // appended as it is
 }
 
@@ -100,6 +101,9 @@ paths:
   state: "%s/state"
   runtime: "%s/runtime"
 `, dir, baseTable, basePriority, baseMark, dir, dir)
+	if o.Managed {
+		b.WriteString("firewall: managed\n")
+	}
 	b.WriteString(o.Extra)
 	return b.String()
 }

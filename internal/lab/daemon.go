@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"ftr/internal/config"
 )
 
 // daemon is the running program under test.
@@ -51,9 +53,16 @@ func (l *Lab) Program(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// ApplyRules loads the program's own firewall rules into the router, and the few that the lab's
-// servers need beside them.
+// ApplyRules gives the router the firewall rules that belong to its configuration file: with a managed
+// firewall, only the one that the lab's servers need; otherwise also those of generate_iptables.
 func (l *Lab) ApplyRules(ctx context.Context) error {
+	text, err := os.ReadFile(l.ConfigPath())
+	if err != nil {
+		return err
+	}
+	if cfg, _ := config.Parse(l.ConfigPath(), text); cfg != nil && cfg.Firewall == config.FirewallManaged {
+		return l.openManaged()
+	}
 	cmd, err := l.Program(ctx, "generate_iptables")
 	if err != nil {
 		return err
@@ -78,6 +87,20 @@ func (l *Lab) openServers() error {
 	}
 	fmt.Fprintf(&b, "COMMIT\n*filter\n-I INPUT -p tcp --dport %d -j ACCEPT\nCOMMIT\n", RouterPort)
 	if err := l.Router.Input(b.String(), "iptables-restore", "--noflush"); err != nil {
+		return fmt.Errorf("load the rules of the lab's servers: %w", err)
+	}
+	return nil
+}
+
+// openManaged sends port 80 of every line to the server in the DMZ, in an nft table beside the program's.
+func (l *Lab) openManaged() error {
+	var names []string
+	for _, line := range l.Plan.Lines {
+		names = append(names, strconv.Quote(line.Interface))
+	}
+	text := fmt.Sprintf("table ip lab\ndelete table ip lab\ntable ip lab {\n\tchain servers {\n\t\ttype nat hook prerouting priority -100;\n"+
+		"\t\tiifname { %s } tcp dport %d dnat to %s\n\t}\n}\n", strings.Join(names, ", "), WebPort, dmzServer.Addr())
+	if err := l.Router.Input(text, "nft", "-f", "-"); err != nil {
 		return fmt.Errorf("load the rules of the lab's servers: %w", err)
 	}
 	return nil

@@ -1,0 +1,280 @@
+package e2e_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ftr/internal/lab"
+)
+
+// newManagedBed makes a lab whose router has no firewall rules but those that the program keeps, and one
+// for the lab's own server.
+func newManagedBed(t *testing.T, lines []lab.Line) (*bed, string) {
+	t.Helper()
+	b := newBed(t, lines)
+	return b, b.Config() + "firewall: managed\n"
+}
+
+// rules is the table of the managed firewall, without what traffic changes; "" if there is none.
+func (b *bed) rules() string {
+	out, err := b.Router.Output("nft", "--stateless", "list table inet ftr")
+	if err != nil {
+		return ""
+	}
+	return out
+}
+
+// round opens a download for each line at once and returns which lines carry them.
+func (b *bed) round() []int {
+	b.t.Helper()
+	n := len(b.Plan.Lines)
+	begun := make(chan *lab.Download, n)
+	failed := make(chan error, n)
+	for range n {
+		go func() {
+			d, err := b.StartDownload(b.t.Context(), b.Plan.Servers[0], 0, 100<<10)
+			failed <- err
+			begun <- d
+		}()
+	}
+	var lines []int
+	for range n {
+		b.must(<-failed)
+		d := <-begun
+		lines = append(lines, d.Line)
+		b.t.Cleanup(d.Stop)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// With a managed firewall and no other rules: connections are dealt exactly, come back the right way, move
+// away from a line that falls silent, and come back to it, and no rule changes for that.
+func TestManaged(t *testing.T) {
+	t.Parallel()
+	b, text := newManagedBed(t, three())
+	b.begin(text)
+	if out, err := b.Router.Output("nft", "list", "tables"); err != nil || strings.Contains(out, "filter") || strings.Contains(out, "mangle") {
+		t.Errorf("tables beside the program's: %s, %v", out, err)
+	}
+	for range 5 {
+		if lines := b.round(); !slices.Equal(lines, []int{0, 1, 2}) {
+			t.Errorf("three downloads at once run on the lines %v", lines)
+		}
+	}
+	b.exactly("all is well", 60, []int{20, 20, 20})
+	b.incoming("all is well", 20)
+	rules := b.rules()
+
+	knocks := b.knock(3 * time.Second)
+	b.pause(300 * time.Millisecond)
+	cut := time.Now()
+	b.must(b.Cut(0))
+	b.uses(5*time.Second, 1, 2)
+	t.Logf("the silent line was out of use after %s", time.Since(cut))
+	b.pause(time.Second)
+	b.allSucceed("a line fell silent", knocks.end())
+	knocks = b.knock(inTime)
+	attempts := b.Spread(t.Context(), b.Plan.Servers[0], 60, inTime)
+	b.allSucceed("the turns of the dead line", attempts)
+	if shares := attempts.Shares(3); shares[0] != 0 || shares[1] < 0.25 || shares[2] < 0.25 {
+		t.Errorf("while line 1 is dead the lines carry %v", shares)
+	}
+	b.must(b.Restore(0))
+	b.uses(15*time.Second, 0, 1, 2)
+	b.allSucceed("the line came back", knocks.end())
+	b.exactly("the line is back", 60, []int{20, 20, 20})
+	if now := b.rules(); now != rules {
+		t.Errorf("failure and recovery changed the rules from\n%s\nto\n%s", rules, now)
+	}
+	b.noLeaks()
+}
+
+// exactly opens connections one after another and wants each line to carry its turns.
+func (b *bed) exactly(what string, n int, want []int) {
+	b.t.Helper()
+	got := make([]int, len(want))
+	for i, share := range b.spread(what, n) {
+		got[i] = int(math.Round(share * float64(n)))
+	}
+	if !slices.Equal(got, want) {
+		b.t.Errorf("%s: of %d connections the lines carried %v, want %v", what, n, got, want)
+	}
+}
+
+// Any six connections in a row use lines of the weights 1, 2 and 3 once, twice and three times; another
+// priority group has a deal of its own.
+func TestManagedWeights(t *testing.T) {
+	t.Parallel()
+	lines := []lab.Line{{Weight: 1}, {Weight: 2}, {Weight: 3}, {Group: 2}}
+	b, text := newManagedBed(t, lines)
+	b.start(text)
+	b.says("Initial default route uplinks: Provider 1, Provider 2, Provider 3", time.Time{}, 10*time.Second)
+	for range 4 {
+		b.exactly("weights", 6, []int{1, 2, 3, 0})
+	}
+	for i := range 3 {
+		b.must(b.CutCarrier(i))
+	}
+	b.uses(time.Second, 3)
+	b.exactly("the standby line", 6, []int{0, 0, 0, 6})
+	for i := range 3 {
+		b.must(b.Restore(i))
+	}
+	b.uses(15*time.Second, 0, 1, 2)
+	b.wait("the deal of the first group", 2*time.Second, func() bool { return strings.Contains(b.rules(), "mod 6") })
+	b.exactly("weights again", 6, []int{1, 2, 3, 0})
+	b.noLeaks()
+}
+
+// What others have, rules and marks, stays as it is through a hundred failures, reloads and cleanup.
+func TestManagedForeign(t *testing.T) {
+	t.Parallel()
+	b, text := newManagedBed(t, three())
+	const before = `table ip docker {
+	chain prerouting { type nat hook prerouting priority -100; fib daddr type local tcp dport 8081 dnat to 192.168.2.2:80; }
+	chain postrouting { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 oifname != "docker0" masquerade; }
+}
+table inet tailscale {
+	chain forward { type filter hook forward priority -1; iifname "tailscale0" meta mark set meta mark & 0xff00ffff | 0x40000; }
+	chain tag { type filter hook prerouting priority -160; iifname "lan0" meta mark set meta mark | 0x00058000; }
+	chain keep { type filter hook postrouting priority 200; ct mark set ct mark | 0x00058000; }
+}
+`
+	const after = `table inet guests { chain input { type filter hook input priority 10; tcp dport 9999 counter drop; }; }
+`
+	b.must(b.Router.Input(before, "nft", "-f", "-"))
+	b.begin(text)
+	b.must(b.Router.Input(after, "nft", "-f", "-"))
+	foreign := func() string {
+		t.Helper()
+		var all strings.Builder
+		for _, table := range []string{"ip docker", "inet tailscale", "inet guests", "ip lab"} {
+			out, err := b.Router.Output("nft", "--stateless", "list table "+table)
+			b.must(err)
+			all.WriteString(out)
+		}
+		return all.String()
+	}
+	want, rules := foreign(), b.rules()
+	b.spread("with others", 30)
+	for _, l := range b.Plan.Lines { // they come back at once
+		if out, code := b.output("uplink", l.Interface, "up"); code != 0 {
+			t.Fatalf("uplink up: %d: %s", code, out)
+		}
+	}
+	for i := range 100 {
+		line := i % 3
+		b.must(b.CutCarrier(line))
+		b.wait(fmt.Sprintf("failure %d is seen", i+1), time.Second, func() bool { return len(b.selected()) < 3 })
+		b.must(b.Restore(line))
+		b.uses(5*time.Second, 0, 1, 2)
+	}
+	if now := foreign(); now != want {
+		t.Errorf("after 100 failures others' tables changed from\n%s\nto\n%s", want, now)
+	}
+	b.must(b.WriteConfig(edit(t, text, "Provider 1", "First")))
+	if out, code := b.output("reload"); code != 0 {
+		t.Fatalf("reload: %d: %s", code, out)
+	}
+	b.uses(20*time.Second, 0, 1, 2)
+	if now := b.rules(); strings.ReplaceAll(now, "First", "Provider 1") != rules {
+		t.Errorf("the table changed from\n%s\nto\n%s", rules, now)
+	}
+	b.spread("with others, later", 30)
+	marks, err := b.Router.Output("conntrack", "-L", "-p", "tcp")
+	b.must(err)
+	if !strings.Contains(marks, "mark=360449") || !strings.Contains(marks, "mark=360450") || !strings.Contains(marks, "mark=360451") {
+		t.Errorf("connections do not carry our marks beside the others':\n%s", marks)
+	}
+	b.must(b.StopDaemon())
+	if out, code := b.output("cleanup"); code != 0 {
+		t.Fatalf("cleanup: %d: %s", code, out)
+	}
+	if now := b.rules(); now != "" {
+		t.Errorf("after cleanup there is still\n%s", now)
+	}
+	if now := foreign(); now != want {
+		t.Errorf("after cleanup others' tables changed from\n%s\nto\n%s", want, now)
+	}
+}
+
+// The table stays through stops, kills and starts, and nobody notices; removed under load it is back within
+// a second.
+func TestManagedLife(t *testing.T) {
+	t.Parallel()
+	b, text := newManagedBed(t, three())
+	b.begin(text)
+	runs := b.download(1)
+	rules := b.rules()
+	knocks := b.knock(inTime)
+	for range 2 {
+		b.must(b.StopDaemon())
+		b.unchanged("stopped", rules, b.rules)
+		b.restart()
+		b.must(b.KillDaemon())
+		b.unchanged("killed", rules, b.rules)
+		b.restart()
+		b.unchanged("started again", rules, b.rules)
+	}
+	b.allSucceed("stopped, killed, started", knocks.end())
+	b.undisturbed("stopped, killed, started", runs)
+	if b.Log().Contains("the firewall table is brought up to date", time.Time{}) {
+		t.Error("a restart found the table otherwise than it was left")
+	}
+	knocks = b.knock(3 * time.Second)
+	for _, command := range []string{"delete table inet ftr", "flush chain inet ftr leave2", "flush ruleset"} {
+		since := time.Now()
+		b.must(b.Router.Run("nft", command))
+		b.wait("what "+command+" did is undone", time.Second, func() bool { return b.rules() == rules })
+		b.says("the firewall table was changed by another program", since, time.Second)
+		b.pause(500 * time.Millisecond)
+	}
+	b.allSucceed("the table was removed", knocks.end())
+	if !runs.Alive() || runs.Gap() > 3*time.Second {
+		t.Errorf("the table was removed: the download runs %t, longest pause %s", runs.Alive(), runs.Gap())
+	}
+	b.exactly("the table is back", 30, []int{10, 10, 10})
+}
+
+// A reload goes from the rules of generate_iptables to a managed firewall and back, while connections are
+// made: none fails, and those that run go on.
+func TestManagedSwitch(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, three())
+	manual := b.Config()
+	b.begin(manual)
+	runs := []*lab.Download{b.download(0), b.download(1), b.download(2)}
+	knocks := b.knock(inTime)
+	b.must(b.WriteConfig(manual + "firewall: managed\n"))
+	if out, code := b.output("reload"); code != 0 {
+		t.Fatalf("reload: %d: %s", code, out)
+	}
+	b.wait("the table is there", time.Second, func() bool { return b.rules() != "" })
+	b.reloaded("managed", 0, 1, 2)
+	b.must(b.Router.Run("iptables", "-P", "INPUT", "ACCEPT"))
+	b.must(b.Router.Run("iptables", "-P", "FORWARD", "ACCEPT"))
+	for _, table := range []string{"filter", "mangle", "nat"} {
+		b.must(b.Router.Run("iptables", "-t", table, "-F"))
+	}
+	b.pause(500 * time.Millisecond)
+	b.allSucceed("from manual to managed", knocks.end())
+	b.exactly("managed", 30, []int{10, 10, 10})
+
+	b.must(b.WriteConfig(manual))
+	b.must(b.ApplyRules(t.Context()))
+	knocks = b.knock(inTime)
+	if out, code := b.output("reload"); code != 0 {
+		t.Fatalf("reload: %d: %s", code, out)
+	}
+	b.wait("the table is gone", time.Second, func() bool { return b.rules() == "" })
+	b.reloaded("manual", 0, 1, 2)
+	b.pause(500 * time.Millisecond)
+	b.allSucceed("from managed to manual", knocks.end())
+	b.undisturbed("manual, managed, manual", runs...)
+	b.noLeaks()
+}
