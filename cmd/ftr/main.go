@@ -129,7 +129,7 @@ A first start:
 	p.StringVar(&f.state, "state-dir", "", "`directory` for what must survive a restart (default: paths.state, $STATE_DIRECTORY or "+defaultState+")")
 	p.StringVar(&f.runtm, "runtime-dir", "", "`directory` for locks and sockets (default: paths.runtime, $RUNTIME_DIRECTORY or "+defaultRuntime+")")
 	for _, c := range []*cobra.Command{
-		monitorCommand(&f), statusCommand(&f), uplinkCommand(&f), reloadCommand(&f), checkCommand(&f), planCommand(&f), cleanupCommand(&f),
+		monitorCommand(&f), statusCommand(&f), uplinkCommand(&f), reloadCommand(&f), checkCommand(&f), planCommand(&f), cleanupCommand(&f), explainCommand(&f),
 		generateConfigCommand(&f), generateIptablesCommand(&f), generateNftablesCommand(&f), emailTestCommand(&f), schemaCommand(), labCommand(),
 	} {
 		root.AddCommand(c)

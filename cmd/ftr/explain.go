@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ftr/internal/config"
+	"ftr/internal/health"
+	"ftr/internal/kernel"
+	"ftr/internal/routing"
+	"ftr/internal/status"
+	"ftr/internal/web"
+)
+
+func explainCommand(f *flags) *cobra.Command {
+	var q question
+	c := action("explain", "say which policy and line a connection would use, and why", func(cmd *cobra.Command, args []string) error {
+		cfg, err := f.load(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		if err := q.parse(args); err != nil {
+			return &exitError{exitConfig, err}
+		}
+		return explain(cmd.Context(), cfg, q, cmd.OutOrStdout())
+	})
+	c.Use = "explain SOURCE DESTINATION [PROTOCOL [PORT]]"
+	c.Args = cobra.RangeArgs(2, 4)
+	c.Long = `explain says what becomes of a new connection from SOURCE to DESTINATION: which policy matches and why the ones
+before do not, which lines it may use with which shares, and what would become of it if one of these lines died. It takes
+the state of the lines from the running monitor, or from the kernel's routes if none runs, and decides by the same
+code that makes rules and routes. Then it asks the kernel itself, and says whether that agrees.
+
+Exit code: 0 the kernel does as explained; 1 it does not; 2 the configuration or the command line is wrong.`
+	c.Example = `  ftr explain 192.168.1.10 203.0.113.9 tcp 443
+  ftr explain --json 192.168.1.10 203.0.113.9 | jq .lines`
+	p := c.Flags()
+	p.BoolVar(&q.json, "json", false, "print it as JSON")
+	p.StringVar(&q.inside, "inside", "", "`interface` that it comes in on (default: the one whose network SOURCE is in)")
+	p.Uint16Var(&q.packet.SourcePort, "source-port", 0, "source `port`")
+	p.StringVar(&q.dscp, "dscp", "", "`code point`, example ef")
+	p.StringVar(&q.mark, "mark", "", "`mark` that other software has set, example 0x10000")
+	return c
+}
+
+// question is what is asked on the command line.
+type question struct {
+	json               bool
+	inside, dscp, mark string
+	packet             config.Packet
+}
+
+// parse reads the arguments.
+func (q *question) parse(args []string) (err error) {
+	p := &q.packet
+	for i, into := range []*netip.Addr{&p.Source, &p.Destination} {
+		if *into, err = netip.ParseAddr(args[i]); err != nil {
+			return fmt.Errorf("%q is not an address; names are not resolved", args[i])
+		}
+		*into = into.Unmap()
+	}
+	if config.FamilyOf(p.Source) != config.FamilyOf(p.Destination) {
+		return fmt.Errorf("%s and %s are of different families", p.Source, p.Destination)
+	}
+	ok := true
+	if len(args) > 2 {
+		if p.Protocol, ok = config.ParseProtocol(args[2]); !ok {
+			return fmt.Errorf("%q is not a protocol; example tcp, udp, icmp", args[2])
+		}
+	}
+	if len(args) > 3 || p.SourcePort != 0 {
+		if !slices.Contains(config.PortProtocols, p.Protocol) {
+			return errors.New("a port needs a protocol that has ports, such as tcp")
+		}
+	}
+	if len(args) > 3 {
+		port, err := strconv.ParseUint(args[3], 10, 16)
+		if err != nil || port == 0 {
+			return fmt.Errorf("%q is not a port from 1 to 65535", args[3])
+		}
+		p.DestinationPort = uint16(port)
+	}
+	if q.dscp != "" {
+		if p.DSCP, ok = config.ParseDSCP(q.dscp); !ok {
+			return fmt.Errorf("%q is not a code point; example ef", q.dscp)
+		}
+	}
+	if q.mark != "" {
+		mark, err := strconv.ParseUint(q.mark, 0, 32)
+		if err != nil {
+			return fmt.Errorf("%q is not a mark", q.mark)
+		}
+		p.Mark = uint32(mark)
+	}
+	return nil
+}
+
+// explainTime is how long the kernel and nft may take to answer.
+const explainTime = 10 * time.Second
+
+func explain(ctx context.Context, cfg *config.Config, q question, w io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	defer cancel()
+	k, err := kernel.Open(kernel.Options{})
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	obs, err := k.Observe(ctx, routing.ScopeOf(cfg).Whole())
+	if err != nil {
+		return err
+	}
+	e := explainer{cfg: cfg, obs: &obs, kernel: k, packet: q.packet}
+	e.enter(q.inside)
+	e.situation(ctx)
+	e.now = e.state.Explain(e.packet)
+	e.ask(ctx)
+	if q.json {
+		err = e.writeJSON(w)
+	} else {
+		_, err = io.WriteString(w, e.text())
+	}
+	if err == nil && len(e.differs) > 0 {
+		return &exitError{code: exitFailure}
+	}
+	return err
+}
+
+// explainer finds out what becomes of a connection.
+type explainer struct {
+	cfg    *config.Config
+	obs    *routing.Observation
+	kernel *kernel.Kernel
+	packet config.Packet
+
+	own      bool   // the source is the router itself
+	basis    string // where the state of the lines is from
+	notes    []string
+	state    routing.Situation
+	now      routing.Explanation
+	answers  []string // of the kernel
+	differs  []string // how it does not do as explained
+	mainHops []string // interfaces by which table main leads there, before all policies
+}
+
+// enter finds the interface that the packet comes in on.
+func (e *explainer) enter(inside string) {
+	e.packet.Inside = inside
+	for _, l := range e.obs.Links {
+		uplink := slices.ContainsFunc(e.cfg.Uplinks, func(u config.Uplink) bool { return u.Interface == l.Name })
+		for _, a := range l.Addresses {
+			e.own = e.own || a.Prefix.Addr() == e.packet.Source
+			if e.packet.Inside == "" && !uplink && a.Prefix.Masked().Contains(e.packet.Source) {
+				e.packet.Inside = l.Name
+			}
+		}
+	}
+	if e.own {
+		e.packet.Inside = ""
+		e.notes = append(e.notes, "the source is the router itself, whose own connections no policy leads")
+	} else if e.packet.Inside == "" {
+		e.notes = append(e.notes, "no inside interface has the network of the source: give --inside if policies or the kernel need it")
+	}
+}
+
+// situation takes the state of the lines from the running monitor, or else from the kernel.
+func (e *explainer) situation(ctx context.Context) {
+	cfg := *e.cfg
+	if e.own {
+		cfg.Policies = nil
+	}
+	paths := routing.Resolve(&cfg, e.obs)
+	e.state = routing.Situation{Config: &cfg, Paths: paths, Reports: make([]health.Report, len(paths)),
+		Previous: routing.Adopt(e.cfg, config.FamilyOf(e.packet.Destination), e.obs.Have), External: e.inSet(ctx)}
+	dir := e.cfg.Paths.Runtime
+	view, _, err := ask(ctx, web.NewClient(web.Socket(dir)), dir)
+	if err != nil {
+		e.basis = "the kernel's routes; the monitor could not be asked: " + err.Error()
+		return
+	}
+	e.basis = "the running monitor"
+	for i, p := range paths {
+		j := slices.IndexFunc(view.Uplinks, func(u status.UplinkView) bool { return u.Interface == p.Interface && u.Family == p.Family.String() })
+		if j < 0 {
+			e.notes = append(e.notes, "the monitor does not know "+p.Interface+": was the configuration changed without ftr reload?")
+			continue
+		}
+		u := view.Uplinks[j]
+		e.state.Reports[i] = health.Report{State: stateNamed(u.State), Reason: u.Reason, WeightPercent: u.Percent}
+	}
+}
+
+func stateNamed(word string) health.State {
+	for _, s := range []health.State{health.Up, health.Down} {
+		if s.String() == word {
+			return s
+		}
+	}
+	return health.Unknown
+}
+
+// inSet asks nft for the sets that others fill, once for each address.
+func (e *explainer) inSet(ctx context.Context) config.InSet {
+	type element struct {
+		set     string
+		address netip.Addr
+	}
+	known := map[element]bool{}
+	return func(set string, a netip.Addr) bool {
+		at := element{set, a}
+		if _, asked := known[at]; !asked {
+			in, err := e.kernel.InSet(ctx, set, a)
+			if err != nil {
+				e.notes = append(e.notes, "taken for not in the set: "+err.Error())
+			}
+			known[at] = in
+		}
+		return known[at]
+	}
+}
+
+// writeJSON prints the explanation for programs.
+func (e *explainer) writeJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(e.view()); err != nil {
+		return fmt.Errorf("write the explanation: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"ftr/internal/config"
+	"ftr/internal/kernel"
+	"ftr/internal/routing"
+)
+
+// mainTable is the kernel's table main (ip-route(8)).
+const mainTable = 254
+
+// ask has the kernel say by which route it would send the packet with each of the marks that the firewall
+// could give it, and compares that with what was explained.
+func (e *explainer) ask(ctx context.Context) {
+	if plain, err := e.kernel.Lookup(ctx, e.packet, 0); err == nil && e.byMain(plain) {
+		e.mainHops = interfacesOf(plain)
+		e.answers = append(e.answers, fmt.Sprintf("table %d knows the way there: %s; policies and lines are not asked", plain.Table, plain))
+		return
+	}
+	for _, s := range e.steers() {
+		e.compare(ctx, s)
+	}
+}
+
+// byMain tells whether a packet without mark takes a route of table main or local that comes before ours.
+func (e *explainer) byMain(r routing.Route) bool {
+	return r.Table >= mainTable && (!r.IsDefault() || e.cfg.Numbers.SuppressPriority == 0)
+}
+
+// steers are those that the first packet may get: one for each line, or one for all.
+func (e *explainer) steers() []config.Steer {
+	policy, perLine := 0, e.cfg.Balance == config.BalanceRoundRobin
+	if e.now.Policy != nil {
+		policy, perLine = e.now.Policy.Number, e.now.Policy.PerLine()
+	}
+	var steers []config.Steer
+	for _, m := range e.now.Lines {
+		if s, ok := e.cfg.Steer(policy, m.Uplink); ok && perLine && !e.now.Default && !e.own {
+			steers = append(steers, s)
+		}
+	}
+	if len(steers) == 0 {
+		s, _ := e.cfg.Steer(policy, config.NoUplink) // the zero Steer: no mark
+		steers = append(steers, config.Steer{Policy: policy, Uplink: config.NoUplink, Mark: s.Mark, Table: s.Table})
+	}
+	return steers
+}
+
+// compare asks for the packet with one mark.
+func (e *explainer) compare(ctx context.Context, s config.Steer) {
+	route, err := e.kernel.Lookup(ctx, e.packet, e.packet.Mark&^e.cfg.Numbers.SteerMask|s.Mark)
+	what := fmt.Sprintf("mark %#x", s.Mark)
+	switch {
+	case errors.Is(err, kernel.ErrNoWay):
+		e.answers = append(e.answers, what+": refused")
+		if e.now.Fate != routing.Refused && e.now.Fate != routing.Stranded {
+			e.differs = append(e.differs, what+" is refused")
+		}
+		return
+	case err != nil:
+		e.answers = append(e.answers, what+": "+err.Error())
+		e.differs = append(e.differs, what+" could not be asked for")
+		return
+	}
+	e.answers = append(e.answers, what+": "+route.String())
+	got, want := interfacesOf(route), e.interfaces(s)
+	if e.now.Fate == routing.Bypassed || e.own {
+		return // main's own default, or what the router's source address says, whatever it is
+	}
+	if !slices.Equal(got, want) {
+		e.differs = append(e.differs, fmt.Sprintf("%s leads to %v, and %v was expected", what, got, want))
+	}
+}
+
+// interfaces are those that a steer should lead to.
+func (e *explainer) interfaces(s config.Steer) []string {
+	var all []string
+	for _, m := range e.now.Lines {
+		if s.Uplink == config.NoUplink || s.Uplink == m.Uplink {
+			all = append(all, e.cfg.Uplinks[m.Uplink].Interface)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func interfacesOf(r routing.Route) []string {
+	var all []string
+	for _, h := range r.NextHops {
+		all = append(all, h.Interface)
+	}
+	slices.Sort(all)
+	return all
+}
