@@ -71,8 +71,8 @@ func (q *question) parse(args []string) (err error) {
 	if config.FamilyOf(p.Source) != config.FamilyOf(p.Destination) {
 		return fmt.Errorf("%s and %s are of different families", p.Source, p.Destination)
 	}
-	ok := true
 	if len(args) > 2 {
+		var ok bool
 		if p.Protocol, ok = config.ParseProtocol(args[2]); !ok {
 			return fmt.Errorf("%q is not a protocol; example tcp, udp, icmp", args[2])
 		}
@@ -90,6 +90,7 @@ func (q *question) parse(args []string) (err error) {
 		p.DestinationPort = uint16(port)
 	}
 	if q.dscp != "" {
+		var ok bool
 		if p.DSCP, ok = config.ParseDSCP(q.dscp); !ok {
 			return fmt.Errorf("%q is not a code point; example ef", q.dscp)
 		}

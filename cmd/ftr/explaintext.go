@@ -125,6 +125,7 @@ func (e *explainer) body(b *strings.Builder, v explanationView) {
 // say is a verdict in a few words.
 func (v verdictView) say() string {
 	switch routing.Fate(v.Fate) {
+	case routing.Carried:
 	case routing.Refused:
 		return "refused, no line of the policy is well"
 	case routing.Bypassed:

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -30,6 +31,11 @@ func TestBenchForwarding(t *testing.T) {
 				b.must(b.StartDaemon(b.t.Context()))
 				b.uses(30*time.Second, all(n)...)
 			}),
+			newForwarder(t, n, "policies", func(b *bed) {
+				b.must(b.WriteConfig("firewall: managed\n" + hundredPolicies(b) + b.Config()))
+				b.must(b.StartDaemon(b.t.Context()))
+				b.uses(30*time.Second, all(n)...)
+			}),
 		}
 		for range 15 {
 			base := plain.burst(time.Second)
@@ -44,6 +50,59 @@ func TestBenchForwarding(t *testing.T) {
 			fmt.Printf("forwarding, %d lines: %s %.3f of plain (median of %d pairs; %.3f to %.3f)\n", n, r.name, median(r.ratios), len(r.ratios), r.ratios[0], r.ratios[len(r.ratios)-1])
 		}
 	}
+}
+
+// hundredPolicies match nothing of what is sent, so that each first packet passes them all.
+func hundredPolicies(b *bed) string {
+	var text strings.Builder
+	text.WriteString("policies:\n")
+	for i := range 100 {
+		fmt.Fprintf(&text, "- {name: p%d, source: 172.16.%d.0/24, protocol: udp, destination_port: %d, uplinks: [%s, %s], sticky: source}\n",
+			i, i, 9, b.Plan.Lines[0].Interface, b.Plan.Lines[1].Interface)
+	}
+	return text.String()
+}
+
+// TestBenchFirstPacket measures what a connection's first packet costs: datagrams that each begin a flow.
+func TestBenchFirstPacket(t *testing.T) {
+	rivals := []*forwarder{
+		newForwarder(t, 3, "plain", func(b *bed) { b.plain() }),
+		newForwarder(t, 3, "managed", func(b *bed) {
+			b.must(b.WriteConfig("firewall: managed\n" + b.Config()))
+			b.must(b.StartDaemon(b.t.Context()))
+			b.uses(30*time.Second, all(3)...)
+		}),
+		newForwarder(t, 3, "policies", func(b *bed) {
+			b.must(b.WriteConfig("firewall: managed\n" + hundredPolicies(b) + b.Config()))
+			b.must(b.StartDaemon(b.t.Context()))
+			b.uses(30*time.Second, all(3)...)
+		}),
+	}
+	for range 7 {
+		for _, r := range rivals {
+			r.ratios = append(r.ratios, r.beginnings(2000))
+		}
+	}
+	for _, r := range rivals {
+		slices.Sort(r.ratios)
+		fmt.Printf("first packets: %s %.2f µs (median of %d; %.2f to %.2f)\n", r.name, median(r.ratios), len(r.ratios), r.ratios[0], r.ratios[len(r.ratios)-1])
+	}
+}
+
+// beginnings sends datagrams to new ports and returns the microseconds that each takes.
+func (f *forwarder) beginnings(count int) float64 {
+	var sender *net.UDPConn
+	f.must(f.Client.Do(func() (err error) {
+		sender, err = net.ListenUDP("udp4", nil)
+		return err
+	}))
+	defer sender.Close()
+	began := time.Now()
+	for i := range count {
+		_, err := sender.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(f.Plan.Servers[0], uint16(10000+i)))
+		f.must(err)
+	}
+	return float64(time.Since(began).Microseconds()) / float64(count)
 }
 
 func median(sorted []float64) float64 { return sorted[len(sorted)/2] }
