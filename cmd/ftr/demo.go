@@ -47,7 +47,7 @@ func demo(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	group.Go(func() error { return unleash(ctx, chaos, logger) })
 	group.Go(func() error {
 		return daemon.New(daemon.Options{
-			Config: cfg, Kernel: kernel, Prober: network, Logger: logger,
+			Config: cfg, Kernel: kernel, Prober: network, Firewall: kernel, Logger: logger,
 			Rand: rand.New(rand.NewPCG(seed, 1)),
 			Notify: func(_ time.Time, subject, _ string) {
 				if cfg.Email.Enabled {

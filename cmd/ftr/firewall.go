@@ -29,8 +29,7 @@ func inspectFirewall(ctx context.Context, cfg *config.Config) []routing.Warning 
 			return nil
 		}
 		return []routing.Warning{{Code: firewallCodes + "left", Subject: "nft table inet " + firewall.ManagedTable,
-			Text: "is there, and the firewall is manual: monitor does not keep it",
-			Cure: "that is fine if you have loaded what generate_nftables prints; otherwise: nft delete table inet " + firewall.ManagedTable}}
+			Text: "is left of a managed firewall, and the firewall is manual", Cure: "monitor removes it; load your own rules before"}}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -156,7 +156,7 @@ func table(d *draft) []key {
 		{name: "fwmark_mask", era: sinceGo, form: mark(&d.msk, 1, 1<<32-1), sample: "0xff",
 			otherwise: "all ones over the largest mark, at least 0xff",
 			doc:       "The bits of marks that are read and written; other software may use the others. All marks must fit into it."},
-		{name: "firewall", era: sinceGo, form: choice(&d.firewall, []string{"managed", "manual"}, []Firewall{FirewallManaged, FirewallManual}), fallback: "manual", sample: "managed",
+		{name: "firewall", era: sinceGo, form: choice(&d.firewall, []string{"managed", "manual"}, []Firewall{FirewallManaged, FirewallManual}), fallback: "manual", example: "managed",
 			doc: "Who keeps the firewall rules that mark connections and translate addresses. managed: this program, in an nft table of its own, beside the rules that are there. manual: you, with what generate_iptables prints."},
 		{name: "balance", era: sinceGo, form: choice(&d.balance, []string{"round_robin", "hash"}, []Balance{BalanceRoundRobin, BalanceHash}), sample: "round_robin",
 			otherwise: "round_robin with firewall: managed, else hash",

@@ -18,6 +18,7 @@ type protection struct {
 	turns    []firewall.Turn
 	prefixes map[int]netip.Prefix // delegated, by uplink
 	latest   guarded
+	manual   bool              // the guard knows that there is to be no table
 	remark   bool              // marks of lines have changed
 	heard    bool              // the guard has looked
 	until    time.Time         // until when the first routes wait for that
@@ -32,8 +33,8 @@ func (l *loop) protect(now time.Time) {
 	}
 	p := &l.protection
 	if l.Config.Firewall != config.FirewallManaged {
-		if p.cfg != nil {
-			*p = protection{heard: true}
+		if p.cfg != nil || !p.manual { // an earlier run may have left the table, too
+			*p = protection{heard: true, manual: true}
 			l.entrust(guarded{})
 		}
 		return
@@ -50,7 +51,7 @@ func (l *loop) protect(now time.Time) {
 	if p.cfg == nil {
 		p.until = now.Add(shieldTime)
 	}
-	p.cfg, p.turns, p.prefixes, p.remark = l.Config, turns, prefixes, false
+	p.cfg, p.turns, p.prefixes, p.remark, p.manual = l.Config, turns, prefixes, false, false
 	l.entrust(p.latest)
 }
 

@@ -243,6 +243,28 @@ func TestManagedLife(t *testing.T) {
 	b.exactly("the table is back", 30, []int{10, 10, 10})
 }
 
+// Marks go by the place in the list: where a reload takes a line out of the middle, the connections of those
+// behind it get the new ones and go on.
+func TestManagedRemark(t *testing.T) {
+	t.Parallel()
+	b, text := newManagedBed(t, three())
+	b.begin(text)
+	runs := []*lab.Download{b.download(0), b.download(2)}
+	b.must(b.WriteConfig(edit(t, text, b.lineKeys(1), "")))
+	if out, code := b.output("reload"); code != 0 {
+		t.Fatalf("reload: %d: %s", code, out)
+	}
+	b.says("connections that were there before belong to their lines now", time.Time{}, 2*time.Second)
+	b.reloaded("the one in the middle is gone", 0, 2)
+	b.pause(time.Second)
+	for _, d := range runs {
+		d.ResetGap()
+	}
+	b.pause(time.Second)
+	b.undisturbed("other marks", runs...)
+	b.exactly("two lines", 20, []int{10, 0, 10})
+}
+
 // A reload goes from the rules of generate_iptables to a managed firewall and back, while connections are
 // made: none fails, and those that run go on.
 func TestManagedSwitch(t *testing.T) {
