@@ -26,7 +26,8 @@ const (
 	Masquerade NAT6 = iota
 	// TranslatePrefix: they get the line's prefix and keep the rest (NPTv6, RFC 6296).
 	TranslatePrefix
-	// KeepAddress: they stay. Hosts with an address of the line's prefix leave through this line only.
+	// KeepAddress: those of the line's prefix stay, and leave through this line only; others get the line's
+	// own. Without a prefix all stay.
 	KeepAddress
 )
 

@@ -23,7 +23,7 @@ func inet6Keys(d *inet6Draft) []key {
 		{name: "gateway", era: sinceGo, form: gateway6(&d.gateway), otherwise: "the one of router advertisements, or of the default route that the interface has",
 			doc: "Router of the provider. Link-local addresses (fe80::...) are usual, and written without interface."},
 		{name: "nat", era: sinceGo, form: choice(&d.nat, []string{"masquerade", "prefix", "none"}, []NAT6{Masquerade, TranslatePrefix, KeepAddress}), fallback: "masquerade",
-			doc: "What becomes of the addresses of hosts inside. masquerade: they get the line's own. prefix: they get the line's prefix and keep the rest (NPTv6). none: they stay, and hosts with an address of the line's prefix leave through this line and no other."},
+			doc: "What becomes of the addresses of hosts inside. masquerade: they get the line's own. prefix: they get the line's prefix and keep the rest (NPTv6). none: addresses of the line's prefix stay, and leave through this line and no other; the rest, which the provider would not let through, get the line's own. Without a prefix, all stay."},
 		{name: "prefix", era: sinceGo, form: prefix6(&d.prefix), otherwise: "none, or that of prefix_file",
 			doc: "Prefix that the provider routes to this line for the networks inside."},
 		{name: "prefix_file", era: sinceGo, form: filePath(&d.prefixFile), otherwise: "none",

@@ -64,6 +64,9 @@ func translation(u config.Uplink) []string {
 func translation6(i config.Inet6) []string {
 	const beyond = "ip6 saddr != fe80::/10 "
 	switch {
+	case i.NAT == config.KeepAddress && i.Prefix.IsValid():
+		// What has no address of the line would not be let through, nor be answered here.
+		return []string{"ip6 saddr != { fe80::/10, " + i.Prefix.String() + " } masquerade"}
 	case i.NAT == config.KeepAddress:
 		return nil
 	case i.NAT == config.TranslatePrefix && i.Prefix.IsValid():

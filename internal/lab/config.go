@@ -68,10 +68,14 @@ func ConfigText(p Plan, dir string, o ConfigOptions) string {
 		if l.Weight > 0 {
 			fmt.Fprintf(&b, "  weight: %d\n", l.Weight)
 		}
+		b.WriteString(l.configInet6())
 	}
 	b.WriteString("downlinks:\n  lan: lan0\n  dmz: dmz0\ntests:\n  ips:\n")
 	for _, t := range p.Targets {
 		fmt.Fprintf(&b, "  - %s\n", t)
+	}
+	for _, t := range p.Targets6 {
+		fmt.Fprintf(&b, "  - %q\n", t)
 	}
 	fmt.Fprintf(&b, "  required_successful: %d\n  ping_retries: %d\n  interval: %s\n", o.Required, o.Retries, seconds(o.Interval))
 	if o.Timeout > 0 {

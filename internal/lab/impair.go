@@ -180,7 +180,10 @@ func (l *Lab) setCarrier(i int, on bool) error {
 	if link := l.ppp[i]; link != nil {
 		return link.setCarrier(on)
 	}
-	return l.Providers[i].Run("ip", "link", "set", customerLink, map[bool]string{true: "up", false: "down"}[on])
+	if err := l.Providers[i].Run("ip", "link", "set", customerLink, map[bool]string{true: "up", false: "down"}[on]); err != nil || !on {
+		return err
+	}
+	return l.serveInet6(i)
 }
 
 // shape limits an interface of provider i to the line's rate. The old queue goes with what is in it:

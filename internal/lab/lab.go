@@ -45,6 +45,7 @@ type Line struct {
 	Kind   Kind
 	// SharedGateway lines all have the same gateway address, as with one provider on two lines.
 	SharedGateway bool
+	Inet6         Inet6 // not for lines of kind PPP
 }
 
 // Options says what to build. The zero value of a field is its default.
@@ -112,6 +113,7 @@ func (l *Lab) build(ctx context.Context) error {
 		{"make hosts", func(context.Context) error { return l.makeHosts() }},
 		{"wire the inside", func(context.Context) error { return l.wireInside() }},
 		{"wire the providers", l.wireProviders},
+		{"wire IPv6", l.connectInet6},
 		{"start servers", l.startServers},
 		{"connect lines", l.connectLines},
 	}

@@ -33,6 +33,12 @@ func (l *Lab) makeHosts() error {
 				return nil, fmt.Errorf("host %s: %w", name, err)
 			}
 		}
+		if l.Plan.hasInet6() && name != "router" {
+			// Hosts whose addresses are checked for duplicates are deaf for a second or two.
+			if err := h.Sysctl("net/ipv6/conf/default/dad_transmits", "0"); err != nil {
+				return nil, fmt.Errorf("host %s: %w", name, err)
+			}
+		}
 		// The same on every machine; where the kernel has no CUBIC, its default serves as well.
 		_ = h.Sysctl("net/ipv4/tcp_congestion_control", "cubic")
 		return h, nil

@@ -32,6 +32,7 @@ type PlanLine struct {
 	bits     int          // prefix length of the address on the router's interface
 	core     netip.Prefix // provider's address towards the internet
 	peer     netip.Prefix // internet's address towards the provider
+	inet6Plan
 }
 
 // Plan is the address plan of a lab.
@@ -39,6 +40,8 @@ type Plan struct {
 	Lines   []PlanLine
 	Targets []netip.Addr // probe targets: documentation networks (RFC 5737)
 	Servers []netip.Addr // web servers
+
+	Targets6, Servers6 []netip.Addr // the same over IPv6; empty where no line has it
 }
 
 // maxLines is the largest number of lines: config's own limit, and what the address plan holds.
@@ -69,7 +72,13 @@ func NewPlan(lines []Line) (Plan, error) {
 			l.Address = netip.AddrFrom4([4]byte{100, 64, 255, n})
 			l.Customer = netip.PrefixFrom(l.Address, 32)
 		}
+		if line.Inet6 != NoIPv6 {
+			l.inet6Plan = planInet6(i + 1)
+		}
 		p.Lines = append(p.Lines, l)
+	}
+	if p.hasInet6() {
+		p.Targets6, p.Servers6 = targets6()
 	}
 	return p, nil
 }
@@ -77,7 +86,7 @@ func NewPlan(lines []Line) (Plan, error) {
 // LineOf tells which line an address belongs to, from 0.
 func (p Plan) LineOf(a netip.Addr) (int, bool) {
 	for i, l := range p.Lines {
-		if l.Customer.Contains(a.Unmap()) {
+		if l.Customer.Contains(a.Unmap()) || l.Customer6.Contains(a) {
 			return i, true
 		}
 	}

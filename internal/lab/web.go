@@ -19,7 +19,9 @@ const LineHeader = "X-Lab-Line"
 // servers are the web servers of a lab.
 type servers struct {
 	list []*http.Server
-	done sync.WaitGroup
+	// advertisers end the sending of router advertisements.
+	advertisers []context.CancelFunc
+	done        sync.WaitGroup
 }
 
 // close ends the servers and their connections, and waits for them.
@@ -27,6 +29,9 @@ func (s *servers) close() error {
 	var errs []error
 	for _, server := range s.list {
 		errs = append(errs, server.Close())
+	}
+	for _, stop := range s.advertisers {
+		stop()
 	}
 	s.done.Wait()
 	return errors.Join(errs...)
@@ -39,7 +44,7 @@ func (l *Lab) startServers(ctx context.Context) error {
 		name string
 		port int
 	}{{l.Internet, "internet", WebPort}, {l.Router, "router", RouterPort}, {l.Server, "server", WebPort}} {
-		listener, err := s.host.Listen(ctx, "tcp4", ":"+strconv.Itoa(s.port))
+		listener, err := s.host.Listen(ctx, "tcp", ":"+strconv.Itoa(s.port))
 		if err != nil {
 			return fmt.Errorf("web server of %s: %w", s.name, err)
 		}
