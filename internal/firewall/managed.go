@@ -33,7 +33,7 @@ func Managed(cfg *config.Config, turns []Turn) Table {
 	m.begin(turns)
 	m.forwards()
 	m.leave()
-	m.segments()
+	m.forward()
 	m.lines()
 	return Table{m.objects}
 }
@@ -124,18 +124,35 @@ func (m *managed) leave() {
 	}
 }
 
-// segments makes TCP announce no larger segments than what a line carries.
-func (m *managed) segments() {
-	var clamped []string
-	for _, u := range m.cfg.Uplinks {
-		if u.ClampMSS {
-			clamped = append(clamped, fmt.Sprintf("%q", u.Interface))
+// forward looks at what goes through. Packets of no connection, such as the last ones of a connection that
+// was released, are not translated and would leave a line with an inside address: nobody could answer
+// them, and providers blame those who send them. TCP announces no larger segments than what a line
+// carries, where that is wanted.
+func (m *managed) forward() {
+	translated := func(f config.Family) string {
+		return m.named(func(u config.Uplink) bool { return u.Has(f) && (f == config.IPv4 || u.Inet6.NAT != config.KeepAddress) })
+	}
+	var rules []string
+	for _, f := range families {
+		if names := translated(f); names != "" {
+			rules = append(rules, "ct state invalid "+only(f)+"oifname { "+names+" } drop")
 		}
 	}
-	if len(clamped) > 0 {
-		m.chain("segments", hook("filter", "forward", restorePriority),
-			"oifname { "+strings.Join(clamped, ", ")+" } tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
+	if names := m.named(func(u config.Uplink) bool { return u.ClampMSS }); names != "" {
+		rules = append(rules, "oifname { "+names+" } tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
 	}
+	m.chain("forward", hook("filter", "forward", restorePriority), rules...)
+}
+
+// named are the interfaces of some lines, as elements of a set.
+func (m *managed) named(which func(config.Uplink) bool) string {
+	var names []string
+	for _, u := range m.cfg.Uplinks {
+		if which(u) {
+			names = append(names, fmt.Sprintf("%q", u.Interface))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // lines are the chains that give a packet a line's mark.
