@@ -46,6 +46,11 @@ func (d *draft) uplink(i int, base Numbers, n uint32) Uplink {
 		Table: base.BaseTable + index, Mark: base.BaseMark + index,
 		AddressPriority: base.BasePriority + index, MarkPriority: base.BasePriority + n + index,
 	}
+	if d.isManaged() {
+		// What is forwarded has a mark, mostly, and meets its rule before those that it does not need: the
+		// kernel tries one after another.
+		line.AddressPriority, line.MarkPriority = line.MarkPriority, line.AddressPriority
+	}
 	line.Metered, line.Tests = u.metered.value, u.testsIn(d)
 	line.ClampMSS = u.clampMSS.value && d.isManaged()
 	line.Inet6 = u.inet6.config()

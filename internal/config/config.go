@@ -99,8 +99,8 @@ type Uplink struct {
 
 	Table           uint32 // base_table+i: leads to this uplink and nowhere else
 	Mark            uint32 // base_fwmark+i, to be set and matched only under Numbers.Mask
-	AddressPriority uint32 // base_priority+i: rule from the uplink's address
-	MarkPriority    uint32 // base_priority+n+i: rule for the uplink's mark
+	AddressPriority uint32 // base_priority+i: rule from the uplink's address; with FirewallManaged base_priority+n+i
+	MarkPriority    uint32 // base_priority+n+i: rule for the uplink's mark; with FirewallManaged base_priority+i
 }
 
 // Group is what the file says of a priority group.

@@ -12,9 +12,9 @@ import (
 func TestExample(t *testing.T) {
 	c := mustParse(t, "example", []byte(Example()))
 	want := []Uplink{
-		{Index: 0, Name: "Fibre", Interface: "eth1", Type: Static, Address: ip("192.0.2.2"), Gateway: ip("192.0.2.1"), Grouped: true, Group: 1, Weight: 1, Table: 1, Mark: 1, AddressPriority: 20000, MarkPriority: 20003},
-		{Index: 1, Name: "DSL", Interface: "ppp0", Type: PPP, Grouped: true, Group: 1, Weight: 1, Table: 2, Mark: 2, AddressPriority: 20001, MarkPriority: 20004},
-		{Index: 2, Name: "Cable", Interface: "eth2", Type: DHCP, Grouped: true, Group: 1, Weight: 1, Table: 3, Mark: 3, AddressPriority: 20002, MarkPriority: 20005},
+		{Index: 0, Name: "Fibre", Interface: "eth1", Type: Static, Address: ip("192.0.2.2"), Gateway: ip("192.0.2.1"), Grouped: true, Group: 1, Weight: 1, Table: 1, Mark: 1, AddressPriority: 20003, MarkPriority: 20000},
+		{Index: 1, Name: "DSL", Interface: "ppp0", Type: PPP, Grouped: true, Group: 1, Weight: 1, Table: 2, Mark: 2, AddressPriority: 20004, MarkPriority: 20001},
+		{Index: 2, Name: "Cable", Interface: "eth2", Type: DHCP, Grouped: true, Group: 1, Weight: 1, Table: 3, Mark: 3, AddressPriority: 20005, MarkPriority: 20002},
 	}
 	for i := range want {
 		want[i].Tests = c.Tests

@@ -90,7 +90,8 @@ func Evidence(families []config.Family, interfaces []string) string {
 // are seen that nothing has dropped; arriving is the first place after connection tracking (-200).
 func evidenceChains(b *strings.Builder, f config.Family, interfaces []string) {
 	icmp := map[config.Family]string{config.IPv4: "icmp", config.IPv6: "icmpv6"}[f]
-	rule := func(match, key string, t Tally) {
+	// New (ct state) is only what goes the way that the connection began. The last rule of a chain ends it.
+	rule := func(match, key string, t Tally, end string) {
 		fmt.Fprintf(b, "\t\t%s counter name %s map {", match, key)
 		for i, name := range interfaces {
 			if i > 0 {
@@ -98,14 +99,14 @@ func evidenceChains(b *strings.Builder, f config.Family, interfaces []string) {
 			}
 			fmt.Fprintf(b, ` "%s" : "%s"`, name, counterName(t, name))
 		}
-		b.WriteString(" } return\n")
+		b.WriteString(" }" + end + "\n")
 	}
 	b.WriteString("\tchain leaving {\n\t\ttype filter hook postrouting priority 300; policy accept;\n")
-	rule("ct direction original ct state new tcp flags & (syn | ack) == syn", "oifname", Opening)
-	rule("ct direction original meta l4proto != "+icmp, "oifname", Sending)
+	rule("ct state new tcp flags & (syn | ack) == syn", "oifname", Opening, " return")
+	rule("ct direction original meta l4proto != "+icmp, "oifname", Sending, "")
 	b.WriteString("\t}\n\tchain arriving {\n\t\ttype filter hook prerouting priority -190; policy accept;\n")
-	rule("ct direction reply meta l4proto tcp ct status & assured == 0", "iifname", Accepting)
-	rule("ct direction reply meta l4proto != "+icmp, "iifname", Replying)
+	rule("ct direction reply meta l4proto tcp ct status & assured == 0", "iifname", Accepting, " return")
+	rule("ct direction reply meta l4proto != "+icmp, "iifname", Replying, "")
 	b.WriteString("\t}\n")
 }
 

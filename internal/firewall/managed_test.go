@@ -23,6 +23,10 @@ func managed(cfg *config.Config) *config.Config {
 	cfg.Numbers.SteerMask = 0xff003f00
 	cfg.Numbers.DefaultPriority++
 	cfg.Numbers.SteerPriority = cfg.Numbers.DefaultPriority - 1
+	for i := range cfg.Uplinks {
+		u := &cfg.Uplinks[i]
+		u.AddressPriority, u.MarkPriority = u.MarkPriority, u.AddressPriority
+	}
 	cfg.Steers = nil
 	for i, u := range cfg.Uplinks {
 		position := uint32(i) + 1

@@ -57,6 +57,10 @@ func managed(cfg *config.Config) *config.Config {
 	n := &cfg.Numbers
 	cfg.Firewall, cfg.Balance = config.FirewallManaged, config.BalanceRoundRobin
 	n.SteerMask, n.SteerPriority, n.DefaultPriority = 0xff00, n.DefaultPriority, n.DefaultPriority+1
+	for i := range cfg.Uplinks {
+		u := &cfg.Uplinks[i]
+		u.AddressPriority, u.MarkPriority = u.MarkPriority, u.AddressPriority
+	}
 	for _, u := range cfg.Uplinks {
 		if u.Grouped {
 			place := uint32(len(cfg.Steers))
