@@ -17,6 +17,12 @@ const wantSteered = `route default via 192.0.2.1 dev eth1 table 11700 protocol 1
 route default via 192.0.2.1 dev eth1 table 11700 metric 1 protocol 117
 route default via 203.0.113.1 dev ppp0 table 11701 protocol 117
 route default via 203.0.113.1 dev ppp0 table 11701 metric 1 protocol 117
+rule from all fwmark 0x1/0xff lookup 1 priority 20000 protocol 117
+rule from all fwmark 0x2/0xff lookup 2 priority 20001 protocol 117
+rule from all fwmark 0x3/0xff lookup 3 priority 20002 protocol 117
+rule from 192.0.2.2 lookup 1 priority 20003 protocol 117
+rule from 203.0.113.5 lookup 2 priority 20004 protocol 117
+rule from 198.51.100.2 lookup 3 priority 20005 protocol 117
 rule from all fwmark 0x100/0xff00 lookup 11700 priority 20006 protocol 117
 rule from all fwmark 0x200/0xff00 lookup 11701 priority 20006 protocol 117
 rule from all lookup 4 priority 20007 protocol 117
@@ -157,7 +163,7 @@ func TestInspectSteers(t *testing.T) {
 	}
 }
 
-// A reload moves the default rule between its two places: the new one comes first, and what the other
+// A reload moves rules between their two places: the new ones come first, and what the other
 // firewall needed goes.
 func TestPlanSwitchesFirewall(t *testing.T) {
 	manual, obs := example(modern)
@@ -187,12 +193,30 @@ func TestPlanSwitchesFirewall(t *testing.T) {
 		"ip route replace default via 192.0.2.1 dev eth1 table 11700 metric 1 protocol 117",
 		"ip route replace default via 203.0.113.1 dev ppp0 table 11701 protocol 117",
 		"ip route replace default via 203.0.113.1 dev ppp0 table 11701 metric 1 protocol 117",
+		"ip rule add from all fwmark 0x1/0xff lookup 1 priority 20000 protocol 117",
+		"ip rule add from all fwmark 0x2/0xff lookup 2 priority 20001 protocol 117",
+		"ip rule add from all fwmark 0x3/0xff lookup 3 priority 20002 protocol 117",
+		"ip rule add from 192.0.2.2 lookup 1 priority 20003 protocol 117",
+		"ip rule add from 203.0.113.5 lookup 2 priority 20004 protocol 117",
+		"ip rule add from 198.51.100.2 lookup 3 priority 20005 protocol 117",
 		"ip rule add from all fwmark 0x100/0xff00 lookup 11700 priority 20006 protocol 117",
 		"ip rule add from all fwmark 0x200/0xff00 lookup 11701 priority 20006 protocol 117",
 		"ip rule add from all lookup 4 priority 20007 protocol 117",
 		"ip rule delete from all lookup 4 priority 20006 protocol 117",
+		"ip rule delete from all fwmark 0x3/0xff lookup 3 priority 20005 protocol 117",
+		"ip rule delete from all fwmark 0x2/0xff lookup 2 priority 20004 protocol 117",
+		"ip rule delete from all fwmark 0x1/0xff lookup 1 priority 20003 protocol 117",
+		"ip rule delete from 198.51.100.2 lookup 3 priority 20002 protocol 117",
+		"ip rule delete from 203.0.113.5 lookup 2 priority 20001 protocol 117",
+		"ip rule delete from 192.0.2.2 lookup 1 priority 20000 protocol 117",
 	})
 	play(manual, []string{
+		"ip rule add from 192.0.2.2 lookup 1 priority 20000 protocol 117",
+		"ip rule add from 203.0.113.5 lookup 2 priority 20001 protocol 117",
+		"ip rule add from 198.51.100.2 lookup 3 priority 20002 protocol 117",
+		"ip rule add from all fwmark 0x1/0xff lookup 1 priority 20003 protocol 117",
+		"ip rule add from all fwmark 0x2/0xff lookup 2 priority 20004 protocol 117",
+		"ip rule add from all fwmark 0x3/0xff lookup 3 priority 20005 protocol 117",
 		"ip rule add from all lookup 4 priority 20006 protocol 117",
 		"ip route delete default via 192.0.2.1 dev eth1 table 11700 metric 1 protocol 117",
 		"ip route delete default via 203.0.113.1 dev ppp0 table 11701 metric 1 protocol 117",
@@ -201,5 +225,11 @@ func TestPlanSwitchesFirewall(t *testing.T) {
 		"ip rule delete from all lookup 4 priority 20007 protocol 117",
 		"ip rule delete from all fwmark 0x200/0xff00 lookup 11701 priority 20006 protocol 117",
 		"ip rule delete from all fwmark 0x100/0xff00 lookup 11700 priority 20006 protocol 117",
+		"ip rule delete from 198.51.100.2 lookup 3 priority 20005 protocol 117",
+		"ip rule delete from 203.0.113.5 lookup 2 priority 20004 protocol 117",
+		"ip rule delete from 192.0.2.2 lookup 1 priority 20003 protocol 117",
+		"ip rule delete from all fwmark 0x3/0xff lookup 3 priority 20002 protocol 117",
+		"ip rule delete from all fwmark 0x2/0xff lookup 2 priority 20001 protocol 117",
+		"ip rule delete from all fwmark 0x1/0xff lookup 1 priority 20000 protocol 117",
 	})
 }

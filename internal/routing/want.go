@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -198,6 +199,7 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) 
 	}
 	// All other new connections, to be spread.
 	add(Rule{Priority: n.DefaultPriority, Table: n.DefaultTable, SuppressPrefixLength: NoSuppress})
+	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Priority, b.Priority) })
 	return rules
 }
 
