@@ -37,20 +37,23 @@ type Firewall interface {
 
 // guarded is what the guard keeps.
 type guarded struct {
-	table  firewall.Table                          // the zero Table: there is to be none
-	lines  map[config.Family]map[netip.Addr]uint32 // marks by the addresses of lines
-	mask   uint32
-	remark bool // marks of lines have changed: connections that have one need the new one
+	table firewall.Table                          // the zero Table: there is to be none
+	lines map[config.Family]map[netip.Addr]uint32 // marks by the addresses of lines
+	mask  uint32
+	// translated are the prefixes that addresses of hosts inside are translated to, by the mark of the line.
+	translated map[uint32]netip.Prefix
+	remark     bool // marks of lines have changed: connections that have one need the new one
 }
 
 // guard keeps the firewall table until ctx ends. It is beside the loop, since nft(8) takes its time.
 type guard struct {
 	*Daemon
 	want    guarded
-	idle    bool           // there is nothing to keep
-	agreed  firewall.Table // what the table was when it last was as wanted
-	once    bool           // it was as wanted before
-	repairs []time.Time    // of what others did
+	idle    bool                    // there is nothing to keep
+	agreed  firewall.Table          // what the table was when it last was as wanted
+	once    bool                    // it was as wanted before
+	kept    map[uint32]netip.Prefix // that it translated to then
+	repairs []time.Time             // of what others did
 	fight   bool
 	failure string
 	checked time.Time
@@ -154,6 +157,7 @@ func (g *guard) set(ctx context.Context, now time.Time) error {
 	}
 	g.settle(now)
 	g.agreed, g.once = g.want.table, true
+	g.retranslate(ctx)
 	if drift.Missing || g.want.remark {
 		g.mark(ctx)
 	}
@@ -177,6 +181,23 @@ func (g *guard) settle(now time.Time) {
 	}
 	// After a truce, one more repair is enough to know that it goes on.
 	g.fight = recent >= fightCount || g.fight && len(g.repairs) > 0
+}
+
+// retranslate releases the connections of lines that have another prefix than before: they would be
+// translated to the old one for as long as they send.
+func (g *guard) retranslate(ctx context.Context) {
+	for mark, before := range g.kept {
+		if g.want.translated[mark] == before || g.opts.Flows == nil {
+			continue
+		}
+		n, err := g.opts.Flows.Release(ctx, config.IPv6, mark, g.want.mask)
+		if err != nil && ctx.Err() == nil {
+			g.opts.Logger.Warn("the connections of a line that has another prefix could not be released: they stay until they end", "prefix", before, "error", err)
+		} else if n > 0 {
+			g.opts.Logger.Info("connections were released: their line has another prefix", "before", before, "connections", n)
+		}
+	}
+	g.kept = g.want.translated
 }
 
 // mark gives connections that were there before the table the marks that it would have given them.

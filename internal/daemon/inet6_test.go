@@ -219,8 +219,17 @@ func TestDelegatedPrefix(t *testing.T) {
 func TestFirewallFollowsPrefix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldOf(t, parseWhole(t, strings.Replace(bothFamilies, "nat: none", "nat: prefix", 1)+"firewall: managed\n"))
-		_, stop := w.guard()
-		defer stop()
+		opts := w.options(w.kernel)
+		opts.Firewall, opts.Flows = w.kernel, w.kernel
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- daemon.New(opts).Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}()
 		chain := func(name string) string {
 			for _, o := range w.kernel.Firewall().Objects {
 				if o.Name == name {
@@ -239,6 +248,15 @@ func TestFirewallFollowsPrefix(t *testing.T) {
 		for _, p := range []string{"2001:db8:1200::/48", "2001:db8:3400::/56"} {
 			w.kernel.SetPrefix("/run/pd/eth2", prefix(p))
 			w.until(1500*time.Millisecond, p, func() bool { return strings.Contains(chain("leave2"), "snat ip6 prefix to "+p+";") })
+			// Connections that were translated to it are released when it changes, and no others.
+			for _, f := range []config.Family{config.IPv4, config.IPv6} {
+				w.until(time.Second, "connections of the prefix before are gone", func() bool { return w.kernel.Flows(config.IPv6, 2) == 0 })
+				w.kernel.AddFlows(f, 2, 10)
+			}
+			w.kernel.AddFlows(config.IPv6, 1, 1)
+		}
+		if four, other := w.kernel.Flows(config.IPv4, 2), w.kernel.Flows(config.IPv6, 1); four != 20 || other != 2 {
+			t.Errorf("%d connections over IPv4 and %d of the other line are left", four, other)
 		}
 	})
 }

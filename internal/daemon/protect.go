@@ -47,6 +47,7 @@ func (l *loop) protect(now time.Time) {
 	if !same {
 		p.latest.table = FirewallTable(l.Config, l.paths, turns)
 	}
+	p.latest.translated = l.translated(prefixes)
 	p.latest.lines, p.latest.mask, p.latest.remark = lines, l.Config.Numbers.Mask, p.remark
 	if p.cfg == nil {
 		p.until = now.Add(shieldTime)
@@ -97,6 +98,17 @@ func prefixes(paths []routing.Path) map[int]netip.Prefix {
 				all = map[int]netip.Prefix{}
 			}
 			all[p.Uplink] = p.Prefix
+		}
+	}
+	return all
+}
+
+// translated are the prefixes of lines that translate to them, by their marks.
+func (l *loop) translated(prefixes map[int]netip.Prefix) map[uint32]netip.Prefix {
+	all := map[uint32]netip.Prefix{}
+	for i, p := range prefixes {
+		if u := l.Config.Uplinks[i]; u.Inet6.NAT == config.TranslatePrefix {
+			all[u.Mark] = p
 		}
 	}
 	return all

@@ -148,6 +148,12 @@ func (b *bed) sysctl(key string) (value string) {
 func TestIPv6Advertised(t *testing.T) {
 	t.Parallel()
 	b, text := newInet6Bed(t, lab.AdvertisedIPv6)
+	// One line is judged by TCP and HTTP, another by its gateway alone, by neighbour solicitation over IPv6.
+	server := b.Plan.Servers6[2]
+	text = edit(t, text, "  description: Provider 2\n", fmt.Sprintf(`  description: Provider 2
+  tests: {ips: [%s, %s], targets: ["tcp://[%s]:80", "http://[%s]/"], required_successful: 2}
+`, b.Plan.Targets[0], b.Plan.Targets[1], server, server),
+		"  description: Provider 3\n", "  description: Provider 3\n  tests: {ips: [], targets: [gateway], required_successful: 1}\n")
 	b.wait("advertised routes", 10*time.Second, func() bool { return strings.Count(b.ip("-6", "route", "show", "default"), "proto ra") == 3 })
 	b.start6(text)
 	if got := b.sysctl("net/ipv6/conf/all/forwarding") + b.sysctl("net/ipv6/conf/wan1/accept_ra"); got != "12" {
@@ -159,10 +165,12 @@ func TestIPv6Advertised(t *testing.T) {
 	if shares := b.spread6("all is well", 30); slices.Contains(shares, 0) {
 		t.Errorf("over IPv6 the lines carry %v", shares)
 	}
-	b.must(b.CutCarrier(0))
-	b.uses6(time.Second, 1, 2)
-	b.must(b.Restore(0))
-	b.uses6(20*time.Second, 0, 1, 2)
+	for i := range 3 {
+		b.must(b.CutCarrier(i))
+		b.wait(fmt.Sprintf("line %d out of use over IPv6", i+1), time.Second, func() bool { return !slices.Contains(b.selected6(), i) })
+		b.must(b.Restore(i))
+		b.uses6(20*time.Second, 0, 1, 2)
+	}
 	b.noLeaks()
 	b.cleaned6()
 }
