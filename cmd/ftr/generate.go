@@ -103,17 +103,23 @@ func writeNew(path, text string) error {
 }
 
 func generateIptablesCommand(f *flags) *cobra.Command {
+	var six bool
 	c := action("generate_iptables", "Print firewall rules for the configuration, in the format of iptables-save", func(cmd *cobra.Command, _ []string) error {
 		cfg, err := f.load(cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(cmd.OutOrStdout(), firewall.Iptables(cfg))
+		text := firewall.Iptables(cfg)
+		if six {
+			text = firewall.Iptables6(cfg)
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), text)
 		return err
 	})
+	c.Flags().BoolVar(&six, "ipv6", false, "print the rules for ip6tables-restore")
 	c.Long = `generate_iptables prints rules for iptables-restore on standard output, with comments and examples: marks
 that keep connections on their line, source NAT, and a basic filter. Merge them into your own rules; nothing is
-loaded by this command.`
+loaded by this command. With --ipv6 they are those for ip6tables-restore: marks and addresses, no filter.`
 	return c
 }
 

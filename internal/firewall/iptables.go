@@ -61,7 +61,7 @@ filter table is a modest example. Try the file, which changes nothing:
 iptables-restore FILE replaces whole tables: if you have rules of your own, merge these into
 them. On a machine that you reach over the network, load with a way back: iptables-apply(8)
 undoes the change unless you confirm it in time. None of this is about IPv6: where the router
-forwards it, it needs rules of its own.
+forwards it, it needs rules of its own (generate_iptables --ipv6).
 
 Lines that begin with "#-A" are examples. Remove the "#" and put your own addresses and ports in.
 
