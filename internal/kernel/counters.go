@@ -20,6 +20,7 @@ const (
 	nftGetObject = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETOBJ
 
 	nftaTable          = 1 // the table's name, in messages about whatever
+	nftaElementsSet    = 2 // in messages about elements
 	nftaObjName        = 2
 	nftaObjType        = 3
 	nftaObjData        = 4

@@ -49,6 +49,8 @@ type Kernel struct {
 	normalMu   sync.Mutex
 	normalOf   firewall.Table   // the zero Table: nothing was asked yet
 	normalForm firewall.Listing // of normalOf
+	// filled are the sets of the managed table whose elements are others' business; nil: not known yet.
+	filled atomic.Pointer[map[string]bool]
 
 	mu        sync.Mutex
 	netfilter *netlink.Conn // nil: not needed yet

@@ -94,6 +94,11 @@ func (k *Kernel) normal(ctx context.Context, want firewall.Table) (firewall.List
 		return firewall.Listing{}, err
 	}
 	k.normalOf, k.normalForm = want, listing.Awake()
+	filled := map[string]bool{}
+	for _, o := range want.Objects {
+		filled[o.Name] = o.Dynamic
+	}
+	k.filled.Store(&filled)
 	return k.normalForm, nil
 }
 

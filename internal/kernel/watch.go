@@ -109,7 +109,7 @@ func (k *Kernel) watchRules(ctx context.Context, group *errgroup.Group, tell fun
 	}
 	group.Go(func() error {
 		return k.listen(ctx, conn, func(messages []netlink.Message, lost bool) {
-			if lost || slices.ContainsFunc(messages, aboutOurTable) {
+			if lost || slices.ContainsFunc(messages, k.aboutOurTable) {
 				tell(routing.Hint{Ruleset: true})
 			}
 		})
@@ -118,18 +118,30 @@ func (k *Kernel) watchRules(ctx context.Context, group *errgroup.Group, tell fun
 }
 
 // aboutOurTable tells whether a notification of nf_tables is about a table of this program: all but
-// those of a new generation name the table in the same attribute.
-func aboutOurTable(m netlink.Message) bool {
-	if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN {
+// those of a new generation name the table in the same attribute. Elements of sets that others fill, which
+// may come by the thousand, are no news.
+func (k *Kernel) aboutOurTable(m netlink.Message) bool {
+	const kind = unix.NFNL_SUBSYS_NFTABLES << 8
+	if m.Header.Type == kind|unix.NFT_MSG_NEWGEN {
 		return false
 	}
-	ours := false
+	table, set := "", ""
 	err := attributes(m.Data, nfgenmsg, func(d *netlink.AttributeDecoder) {
-		if d.Type() == nftaTable {
-			ours = firewall.Owns(d.String())
+		switch d.Type() {
+		case nftaTable:
+			table = d.String()
+		case nftaElementsSet:
+			set = d.String()
 		}
 	})
-	return ours || err != nil
+	if err != nil {
+		return true
+	}
+	if m.Header.Type == kind|unix.NFT_MSG_NEWSETELEM || m.Header.Type == kind|unix.NFT_MSG_DELSETELEM {
+		filled := k.filled.Load()
+		return firewall.Owns(table) && (filled == nil || !(*filled)[set])
+	}
+	return firewall.Owns(table)
 }
 
 // neighbour is an entry of a neighbour table.

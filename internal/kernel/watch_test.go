@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ftr/internal/firewall"
 	"ftr/internal/kernel"
 	"ftr/internal/routing"
 )
@@ -160,6 +161,62 @@ func TestEvents(t *testing.T) {
 	}
 	w.run("!nft flush ruleset")
 	expect("a flushed ruleset", routing.Hint{Ruleset: true})
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Events ended with %v", err)
+	}
+}
+
+// TestEventsOfSets: elements of sets that others fill are no news, those of our own are, and so are the sets.
+func TestEventsOfSets(t *testing.T) {
+	w := newRealWorld(t, "sets")
+	want := managedTable(managedConfig(t, 1), 1) // with the set seen
+	want.Objects = append(want.Objects, firewall.Object{Kind: firewall.Set, Name: "own", Header: "type ipv4_addr;", Lines: []string{"10.0.0.1"}})
+	if _, err := w.SetFirewall(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	hints, done := make(chan routing.Hint, 1000), make(chan error, 1)
+	go func() { done <- w.Events(ctx, func(h routing.Hint) { hints <- h }) }()
+	heard := func() (rules int) {
+		t.Helper()
+		w.run("!ip link add last type veth peer name last-x") // told of after all that came before
+		w.run("!ip link del last")
+		for deadline := time.After(patience); ; {
+			select {
+			case h := <-hints:
+				if !h.Ruleset {
+					return rules
+				}
+				rules++
+			case <-deadline:
+				t.Fatal("no hint of a link")
+			}
+		}
+	}
+	heard()
+	for _, test := range []struct {
+		do   string
+		news bool
+	}{
+		{"add element inet ftr seen { 10.0.0.7 }", false},
+		{"delete element inet ftr seen { 10.0.0.7 }", false},
+		{"add element inet ftr own { 10.0.0.7 }", true},
+		{"delete element inet ftr own { 10.0.0.7 }", true},
+		{"delete set inet ftr seen", true},
+	} {
+		for len(hints) > 0 {
+			<-hints
+		}
+		w.run("!nft " + test.do)
+		rules := 0
+		for deadline := time.Now().Add(patience); rules == 0 && test.news && time.Now().Before(deadline); {
+			rules += heard()
+		}
+		if rules += heard(); (rules > 0) != test.news {
+			t.Errorf("%s: %d hints", test.do, rules)
+		}
+	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Events ended with %v", err)
