@@ -30,8 +30,15 @@ func TestIncoming(t *testing.T) {
 // selection changes, on the standby line when the preferred ones are back.
 func TestEstablished(t *testing.T) {
 	t.Parallel()
+	for name, firewall := range firewalls() {
+		t.Run(name, func(t *testing.T) { established(t, firewall) })
+	}
+}
+
+func established(t *testing.T, firewall string) {
+	t.Parallel()
 	b := newBed(t, []lab.Line{{Group: 1}, {Group: 1}, {Group: 2}})
-	b.start(b.Config())
+	b.start(b.Config() + firewall)
 	b.uses(10*time.Second, 0, 1)
 	first, second := b.download(0), b.download(1)
 

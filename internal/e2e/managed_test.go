@@ -19,6 +19,11 @@ func newManagedBed(t *testing.T, lines []lab.Line) (*bed, string) {
 	return b, b.Config() + "firewall: managed\n"
 }
 
+// firewalls are the ends of configurations for each kind of firewall, by name.
+func firewalls() map[string]string {
+	return map[string]string{"manual": "", "managed": "firewall: managed\n"}
+}
+
 // rules is the table of the managed firewall, without what traffic changes; "" if there is none.
 func (b *bed) rules() string {
 	out, err := b.Router.Output("nft", "--stateless", "list table inet ftr")

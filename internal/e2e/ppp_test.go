@@ -17,9 +17,16 @@ import (
 // others: no connection of theirs fails, and their routes are not even written.
 func TestPPP(t *testing.T) {
 	t.Parallel()
+	for name, firewall := range firewalls() {
+		t.Run(name, func(t *testing.T) { linePPP(t, firewall) })
+	}
+}
+
+func linePPP(t *testing.T, firewall string) {
+	t.Parallel()
 	b := newBed(t, []lab.Line{{Kind: lab.PPP}, {}, {}})
 	b.must(b.HangUp(0))
-	b.start(b.Config())
+	b.start(b.Config() + firewall)
 	b.uses(10*time.Second, 1, 2)
 	b.wait("the rules", 5*time.Second, func() bool { return strings.Contains(b.ip("rule"), "lookup 4") })
 
