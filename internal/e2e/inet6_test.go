@@ -1,11 +1,13 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +73,7 @@ func TestIPv6(t *testing.T) {
 	if shares := b.spread6("all is well", 30); slices.Contains(shares, 0) {
 		t.Errorf("over IPv6 the lines carry %v", shares)
 	}
+	b.own6()
 	b.Plan.Servers = b.Plan.Servers6 // those who knock use IPv6
 
 	const margin = time.Second // of a busy machine
@@ -112,8 +115,47 @@ func TestIPv6(t *testing.T) {
 	b.must(b.Restore(1))
 	b.uses6(15*time.Second, 0, 1, 2)
 	b.uses(15*time.Second, 0, 1, 2)
+	b.repaired6()
 	b.noLeaks()
 	b.cleaned6()
+}
+
+// repaired6 removes rules and routes over IPv6, which are put back.
+func (b *bed) repaired6() {
+	b.t.Helper()
+	whole := func() string {
+		text := b.ip("-6", "rule")
+		for _, table := range []string{"1", "4"} {
+			out, err := b.Router.Output("ip", "-6", "route", "show", "table", table)
+			if err != nil && !strings.Contains(err.Error(), "FIB table does not exist") {
+				b.t.Fatal(err)
+			}
+			text += out
+		}
+		return text
+	}
+	want := whole()
+	for _, words := range []string{"-6 rule del priority 20000", "-6 rule del priority 20007", "-6 route flush table 1", "-6 route flush table 4"} {
+		b.must(b.Router.Run("ip", strings.Fields(words)...))
+		b.wait("what is as it was after: ip "+words, 2*time.Second, func() bool { return whole() == want })
+	}
+}
+
+// own6 opens connections from the router itself: they use all lines, each with its own address.
+func (b *bed) own6() {
+	b.t.Helper()
+	var used [3]int
+	for i := range 30 {
+		response, err := b.Router.Get(b.t.Context(), netip.AddrPortFrom(b.Plan.Servers6[i%6], lab.WebPort), "/")
+		b.must(err)
+		line, err := strconv.Atoi(response.Header.Get(lab.LineHeader))
+		b.must(errors.Join(err, response.Body.Close()))
+		used[line-1]++
+	}
+	if slices.Contains(used[:], 0) {
+		b.t.Errorf("the router's own connections over IPv6 use the lines %v", used)
+	}
+	b.noLeaks()
 }
 
 // cleaned6 stops the program, cleans up, and wants nothing left over IPv6.
