@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ftr/internal/routing"
@@ -23,7 +24,7 @@ func (l *loop) reconcile(ctx context.Context, now time.Time) {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := few(errs); err != nil {
 		l.failed(ctx, now, err)
 		return
 	}
@@ -36,6 +37,17 @@ func (l *loop) reconcile(ctx context.Context, now time.Time) {
 	}
 	l.repairs.settle(now, l.Config, l.obs.Have, want, steps)
 	l.agree(len(steps))
+}
+
+// fewErrors is how many refused steps are told one by one.
+const fewErrors = 5
+
+// few joins errors, of many the first ones and their number: a lost interface takes its routes from all tables.
+func few(errs []error) error {
+	if more := len(errs) - fewErrors; more > 1 {
+		errs = append(slices.Clone(errs[:fewErrors]), fmt.Errorf("%d more", more))
+	}
+	return errors.Join(errs...)
 }
 
 // agree notes that the kernel holds what it should.

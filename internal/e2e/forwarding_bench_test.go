@@ -34,6 +34,7 @@ func TestBenchForwarding(t *testing.T) {
 			newForwarder(t, n, "policies", func(b *bed) {
 				b.must(b.WriteConfig("firewall: managed\n" + hundredPolicies(b) + b.Config()))
 				b.must(b.StartDaemon(b.t.Context()))
+				b.ruled()
 				b.uses(30*time.Second, all(n)...)
 			}),
 		}
@@ -70,15 +71,17 @@ func TestBenchFirstPacket(t *testing.T) {
 		newForwarder(t, 3, "managed", func(b *bed) {
 			b.must(b.WriteConfig("firewall: managed\n" + b.Config()))
 			b.must(b.StartDaemon(b.t.Context()))
+			b.ruled()
 			b.uses(30*time.Second, all(3)...)
 		}),
 		newForwarder(t, 3, "policies", func(b *bed) {
 			b.must(b.WriteConfig("firewall: managed\n" + hundredPolicies(b) + b.Config()))
 			b.must(b.StartDaemon(b.t.Context()))
+			b.ruled()
 			b.uses(30*time.Second, all(3)...)
 		}),
 	}
-	for range 7 {
+	for range 15 {
 		for _, r := range rivals {
 			r.ratios = append(r.ratios, r.beginnings(2000))
 		}
@@ -86,6 +89,15 @@ func TestBenchFirstPacket(t *testing.T) {
 	for _, r := range rivals {
 		slices.Sort(r.ratios)
 		fmt.Printf("first packets: %s %.2f µs (median of %d; %.2f to %.2f)\n", r.name, median(r.ratios), len(r.ratios), r.ratios[0], r.ratios[len(r.ratios)-1])
+	}
+}
+
+// ruled waits for the managed table.
+func (b *bed) ruled() {
+	for began := time.Now(); b.rules() == ""; {
+		if time.Since(began) > 30*time.Second {
+			b.t.Fatal("there is no managed table")
+		}
 	}
 }
 
@@ -97,12 +109,16 @@ func (f *forwarder) beginnings(count int) float64 {
 		return err
 	}))
 	defer sender.Close()
-	began := time.Now()
+	before, began := f.arrived(), time.Now()
 	for i := range count {
 		_, err := sender.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(f.Plan.Servers[0], uint16(10000+i)))
 		f.must(err)
 	}
-	return float64(time.Since(began).Microseconds()) / float64(count)
+	took := float64(time.Since(began).Microseconds()) / float64(count)
+	if arrived := f.arrived() - before; arrived < uint64(count)*95/100 {
+		f.t.Errorf("%s: %d of %d arrived", f.name, arrived, count)
+	}
+	return took
 }
 
 func median(sorted []float64) float64 { return sorted[len(sorted)/2] }

@@ -74,7 +74,7 @@ func (m *managed) policy(p *config.Policy, turns []Turn) {
 			for _, f := range families {
 				m.objects = append(m.objects, Object{
 					Kind: Set, Name: m.stickySet(p, w, f), Dynamic: true,
-					Header: fmt.Sprintf("type %s; size 65535; flags dynamic,timeout; timeout %ds;", keyType(p, f), int(p.StickyTimeout.Seconds())),
+					Header: fmt.Sprintf("type %s; flags dynamic,timeout; timeout %ds;", keyType(p, f), int(p.StickyTimeout.Seconds())),
 				})
 				rules = append(rules, fmt.Sprintf("%s @%s goto %s", key(p, f), m.stickySet(p, w, f), steerChain(steer)))
 			}
