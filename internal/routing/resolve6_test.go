@@ -115,8 +115,8 @@ func TestResolveIPv6(t *testing.T) {
 // accept_ra goes before forwarding, which would take the advertised routes away; where a network manager
 // listens to advertisements, the kernel is not told to.
 func TestSysctlsIPv6(t *testing.T) {
-	fixed := config.Uplink{Interface: "eth2"}
-	cfg := configure(modern, six(config.Inet6{}), fixed)
+	fixed := config.Uplink{Interface: "eth2", Inet6: config.Inet6{On: true, Address: addr("2001:db8::2"), Gateway: addr("fe80::1")}}
+	cfg := configure(modern, six(config.Inet6{}), fixed, config.Uplink{Interface: "eth3"})
 	state := func(acceptRA string) []string {
 		have := sysctlsOf(cfg)
 		for i := range have {
@@ -133,7 +133,7 @@ func TestSysctlsIPv6(t *testing.T) {
 		}
 		return set
 	}
-	rest := []string{"net/ipv6/conf/all/forwarding=1", "net/ipv6/fib_multipath_hash_policy=1", "net/ipv6/conf/wan0/ignore_routes_with_linkdown=1"}
+	rest := []string{"net/ipv6/conf/all/forwarding=1", "net/ipv6/fib_multipath_hash_policy=1", "net/ipv6/conf/wan0/ignore_routes_with_linkdown=1", "net/ipv6/conf/eth2/ignore_routes_with_linkdown=1"}
 	for have, want := range map[string][]string{
 		"1": append([]string{"net/ipv6/conf/wan0/accept_ra=2"}, rest...),
 		"2": rest,

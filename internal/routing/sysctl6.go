@@ -25,14 +25,14 @@ func ignoreLinkDown6(device string) string {
 // sysctls6 are the keys for IPv6, in the order in which they are to be set: accept_ra goes before
 // forwarding, which would take the routes of router advertisements away. There are none without IPv6.
 func sysctls6(cfg *config.Config) []string {
+	if !slices.Contains(cfg.Families(), config.IPv6) {
+		return nil
+	}
 	var keys []string
 	for _, u := range cfg.Uplinks {
-		if u.Inet6.On {
+		if fixed := u.Inet6.Address.IsValid() && u.Inet6.Gateway.IsValid(); u.Inet6.On && !fixed {
 			keys = append(keys, acceptRA(u.Interface))
 		}
-	}
-	if keys == nil {
-		return nil
 	}
 	keys = append(keys, sysctlForward6, sysctlHashPolicy6)
 	for _, u := range cfg.Uplinks {
