@@ -19,6 +19,11 @@ const (
 	leavePriority = 95
 )
 
+// untranslatable passes over connections that began while nothing translated addresses and that nobody has
+// answered. The kernel asks the chains of type nat about each of their packets and can give them no address
+// any more; without a mark they are known, and forgotten as soon as the table is there.
+const untranslatable = "ct status confirmed accept"
+
 // Managed returns the nft table that a managed firewall needs: connections remember their line in their
 // mark, their packets get it back before they are routed, new ones are dealt to the lines of turns, and
 // what leaves a line carries its address. Of marks, only the bits of the two masks are read and written,
@@ -67,6 +72,7 @@ func (m *managed) begin(turns []Turn) {
 	from := func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, fromChain(u)) }
 	rules := append(m.inFamilies("", "iifname vmap { %s }", from),
 		`iifname "lo" accept`,
+		untranslatable,
 		fmt.Sprintf("meta mark & %#x != 0 accept", m.cfg.Numbers.Mask),
 	)
 	var next []string
@@ -118,7 +124,8 @@ func (m *managed) deal(policy int, order []int) string {
 // leave gives new connections the line that they leave by, and its address.
 func (m *managed) leave() {
 	by := func(u config.Uplink) string { return fmt.Sprintf("%q : goto %s", u.Interface, leaveChain(u)) }
-	m.chain("leave", hook("nat", "postrouting", leavePriority), m.inFamilies("", "oifname vmap { %s }", by)...)
+	rules := append([]string{untranslatable}, m.inFamilies("", "oifname vmap { %s }", by)...)
+	m.chain("leave", hook("nat", "postrouting", leavePriority), rules...)
 	for _, u := range m.cfg.Uplinks {
 		m.chain(leaveChain(u), "", append([]string{m.remember(u)}, translation(u)...)...)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -73,6 +74,55 @@ func TestTrafficGeneratedNftables(t *testing.T) {
 	t.Run("own", b.own)
 	t.Run("selection changes", b.selectionChanges)
 	t.Run("foreign bits", b.foreign)
+}
+
+// A flow that began while nothing translated it gets no mark, which tells the daemon to forget it; then it is
+// translated like any other.
+func TestTrafficUntranslated(t *testing.T) {
+	cfg := managed(bedConfig())
+	b := newBed(t, cfg)
+	if err := loadNft(b.router, "table ip tracks {\nchain any {\ntype filter hook forward priority 0;\nct state new accept\n}\n}\n"); err != nil {
+		t.Fatal(err)
+	}
+	var flow net.Conn
+	if err := b.client.Do(func() (err error) {
+		flow, err = net.Dial("udp4", internet+":5060")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer flow.Close()
+	b.tells(t, flow, 0)
+	if err := loadNft(b.router, firewall.Managed(cfg, turns(cfg)).String()); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		b.tells(t, flow, 0)
+	}
+	if err := b.router.Run("conntrack", "-D", "-p", "udp", "--dport", "5060"); err != nil {
+		t.Fatal(err)
+	}
+	b.tells(t, flow, 1, 2, 3)
+}
+
+// tells sends a packet of a flow to port 5060, and wants its connection to have one of the marks then.
+func (b *bed) tells(t *testing.T, flow net.Conn, marks ...uint32) {
+	t.Helper()
+	if _, err := flow.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.router.Output("conntrack", "-L", "-p", "udp", "--dport", "5060")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(out, " mark=")
+	var mark uint32
+	if _, err := fmt.Sscan(after, &mark); err != nil {
+		t.Fatalf("no mark in %q: %v", out, err)
+	}
+	if !slices.Contains(marks, mark&b.cfg.Numbers.Mask) {
+		t.Errorf("the connection has the mark %#x, want one of %v", mark, marks)
+	}
 }
 
 // others are rules as Docker and Tailscale make them: translation of a service and of what leaves, marks
