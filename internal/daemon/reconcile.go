@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -71,7 +72,9 @@ func (l *loop) apply(ctx context.Context, s routing.Step) error {
 				"sysctl", s.Sysctl.Key, "value", s.Old, "error", err)
 		}
 	}
-	l.Logger.Debug(s.String())
+	if l.Logger.Enabled(ctx, slog.LevelDebug) { // a default over hundreds of lines is a long text
+		l.Logger.Debug(s.String())
+	}
 	if err := l.Kernel.Apply(ctx, s); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
 	}
