@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,7 +76,7 @@ func TestFlaps(t *testing.T) {
 	count, seed := number(t, "FTR_FLAPS", flapsHere), number(t, "FTR_SEED", 1)
 	t.Logf("seed %d", seed)
 	synctest.Test(t, func(t *testing.T) {
-		goroutines, start := runtime.NumGoroutine(), time.Now()
+		goroutines, start := ours(), time.Now()
 		f, stop := newFlapper(t, uint64(seed))
 		f.settle(10*time.Second, "start")
 		var warm holdings
@@ -105,7 +106,7 @@ func TestFlaps(t *testing.T) {
 		}
 		stop()
 		synctest.Wait()
-		if n := runtime.NumGoroutine(); n > goroutines { // those of the test before may be gone
+		if n := ours(); n > goroutines { // those of the test before may be gone
 			t.Errorf("%d goroutines after the daemon's end, %d before its start", n, goroutines)
 		}
 	})
@@ -177,15 +178,32 @@ func (h holdings) String() string {
 	return fmt.Sprintf("%d goroutines, heap %d bytes, %v", h.goroutines, h.heap, h.sizes)
 }
 
+// ours is how many goroutines are in this project's code. The runtime and the testing package start some
+// when they like.
+func ours() (count int) {
+	text := make([]byte, 1<<20)
+	n := runtime.Stack(text, true)
+	for n == len(text) {
+		text = make([]byte, 2*len(text))
+		n = runtime.Stack(text, true)
+	}
+	for stack := range strings.SplitSeq(string(text[:n]), "\n\n") {
+		if strings.Contains(stack, "\nftr/internal/") {
+			count++
+		}
+	}
+	return count
+}
+
 // holdings waits until all is calm and what was asked is answered or given up, and looks.
 func (f *flapper) holdings() holdings {
 	f.t.Helper()
 	f.stays(time.Minute)
-	h := holdings{flaps: f.flaps, goroutines: runtime.NumGoroutine()}
+	h := holdings{flaps: f.flaps, goroutines: ours()}
 	for range 100 { // a calm probe may be under way
 		time.Sleep(7 * time.Millisecond)
 		synctest.Wait()
-		h.goroutines = min(h.goroutines, runtime.NumGoroutine())
+		h.goroutines = min(h.goroutines, ours())
 	}
 	var err error
 	h.sizes, err = f.daemon.Sizes(f.t.Context())
