@@ -98,7 +98,17 @@ func (b *bed) wait(what string, limit time.Duration, condition func() bool) {
 // uses waits until new connections use exactly these lines.
 func (b *bed) uses(limit time.Duration, lines ...int) {
 	b.t.Helper()
-	b.wait(fmt.Sprintf("lines %v (from 0) in use", lines), limit, func() bool { return slices.Equal(b.selected(), lines) })
+	b.wait(fmt.Sprintf("lines %v (from 0) in use", lines), limit, func() bool { return slices.Equal(b.selected(), lines) && b.ruled() })
+}
+
+// ruled tells whether the rule that leads to the default route is there: it is made last.
+func (b *bed) ruled() bool {
+	for rule := range strings.Lines(b.ip("rule")) {
+		if strings.Contains(rule, "from all lookup") && strings.Contains(rule, "proto 117") && !strings.Contains(rule, "suppress_prefixlength") {
+			return true
+		}
+	}
+	return false
 }
 
 // selected returns the lines that new connections use now.
