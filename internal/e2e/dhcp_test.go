@@ -120,7 +120,7 @@ func TestDHCP(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, three())
 	lines := []*dhcpLine{b.dhcp(0, "dhclient"), b.dhcp(1, "udhcpc")}
-	b.start(b.Config())
+	b.start(edit(t, b.Config(), "tests:\n", "tests:\n  flap_memory: 1\n  max_hold_down: 1\n")) // the address goes and comes often here
 	for _, d := range lines {
 		line := b.Plan.Lines[d.line]
 		d.carries(d.client, line.Gateway, line.Address)
