@@ -14,18 +14,8 @@ type wayList struct{ into *field[[]wayDraft] }
 
 func (l wayList) read(w *walker, n *yaml.Node, at place) {
 	l.into.at, l.into.path, l.into.state = positionOf(n), at.path, good
-	if n.Kind != yaml.SequenceNode {
-		l.entry(w, n, at)
-		return
-	}
-	for i, entry := range n.Content {
-		inner := place{path: fmt.Sprintf("%s[%d]", at.path, i), key: positionOf(entry), end: endOf(n, i, at.end)}
-		if isNull(entry) {
-			w.report(positionOf(entry), Problem{Path: inner.path, Message: "the entry of the list is empty; remove it"})
-			l.into.state = bad
-			continue
-		}
-		l.entry(w, entry, inner)
+	if !eachEntry(w, n, at, l.entry) {
+		l.into.state = bad
 	}
 }
 

@@ -36,18 +36,27 @@ func targetKeys(d *targetDraft) []key {
 
 func (l targetList) read(w *walker, n *yaml.Node, at place) {
 	l.into.at, l.into.path, l.into.state = positionOf(n), at.path, good
+	eachEntry(w, n, at, l.entry)
+}
+
+// eachEntry reads the entries of a list of sections or words, of which a single one needs no list. It tells
+// whether none of them is empty.
+func eachEntry(w *walker, n *yaml.Node, at place, read func(*walker, *yaml.Node, place)) (whole bool) {
 	if n.Kind != yaml.SequenceNode {
-		l.entry(w, n, at)
-		return
+		read(w, n, at)
+		return true
 	}
+	whole = true
 	for i, entry := range n.Content {
 		inner := place{path: fmt.Sprintf("%s[%d]", at.path, i), key: positionOf(entry), end: endOf(n, i, at.end)}
 		if isNull(entry) {
 			w.report(positionOf(entry), Problem{Path: inner.path, Message: "the entry of the list is empty; remove it"})
+			whole = false
 			continue
 		}
-		l.entry(w, entry, inner)
+		read(w, entry, inner)
 	}
+	return whole
 }
 
 func (l targetList) entry(w *walker, n *yaml.Node, at place) {

@@ -38,7 +38,7 @@ func cycle(turns []Turn) []int {
 func reduced(turns []Turn) (weights []int, total int) {
 	divisor := 0
 	for _, t := range turns {
-		divisor = gcd(divisor, t.Weight)
+		divisor = config.Divisor(divisor, t.Weight)
 		total += t.Weight
 	}
 	if total == 0 {
@@ -51,11 +51,4 @@ func reduced(turns []Turn) (weights []int, total int) {
 		weights, total = append(weights, w), total+w
 	}
 	return weights, total
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }

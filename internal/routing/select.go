@@ -80,7 +80,7 @@ func reduce(members []Member, percents []int) {
 		part := of(percents[i])
 		equal = equal && part == of(percents[0])
 		parts[i] = m.Weight * part
-		divisor, greatest = gcd(divisor, parts[i]), max(greatest, parts[i])
+		divisor, greatest = config.Divisor(divisor, parts[i]), max(greatest, parts[i])
 	}
 	if equal {
 		return
@@ -100,13 +100,6 @@ func of(percent int) int {
 		return 100
 	}
 	return percent
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }
 
 func carries(p Path, state health.State, previous *Selection) bool {
