@@ -29,12 +29,13 @@ func TestBenchForwarding(t *testing.T) {
 			newForwarder(t, n, "managed", func(b *bed) {
 				b.must(b.WriteConfig("firewall: managed\n" + b.Config()))
 				b.must(b.StartDaemon(b.t.Context()))
+				b.tabled()
 				b.uses(30*time.Second, all(n)...)
 			}),
 			newForwarder(t, n, "policies", func(b *bed) {
 				b.must(b.WriteConfig("firewall: managed\n" + hundredPolicies(b) + b.Config()))
 				b.must(b.StartDaemon(b.t.Context()))
-				b.ruled()
+				b.tabled()
 				b.uses(30*time.Second, all(n)...)
 			}),
 		}
@@ -71,13 +72,13 @@ func TestBenchFirstPacket(t *testing.T) {
 		newForwarder(t, 3, "managed", func(b *bed) {
 			b.must(b.WriteConfig("firewall: managed\n" + b.Config()))
 			b.must(b.StartDaemon(b.t.Context()))
-			b.ruled()
+			b.tabled()
 			b.uses(30*time.Second, all(3)...)
 		}),
 		newForwarder(t, 3, "policies", func(b *bed) {
 			b.must(b.WriteConfig("firewall: managed\n" + hundredPolicies(b) + b.Config()))
 			b.must(b.StartDaemon(b.t.Context()))
-			b.ruled()
+			b.tabled()
 			b.uses(30*time.Second, all(3)...)
 		}),
 	}
@@ -92,13 +93,9 @@ func TestBenchFirstPacket(t *testing.T) {
 	}
 }
 
-// ruled waits for the managed table.
-func (b *bed) ruled() {
-	for began := time.Now(); b.rules() == ""; {
-		if time.Since(began) > 30*time.Second {
-			b.t.Fatal("there is no managed table")
-		}
-	}
+// tabled waits for the managed table.
+func (b *bed) tabled() {
+	b.wait("the managed table", 30*time.Second, func() bool { return b.rules() != "" })
 }
 
 // beginnings sends datagrams to new ports and returns the microseconds that each takes.
