@@ -115,7 +115,7 @@ func TestCapabilities(t *testing.T) {
 
 func TestApplyRefuses(t *testing.T) {
 	w := newRealWorld(t, "refuses")
-	w.script("rule add priority 5 iif lo lookup 9 protocol 117\nrule add priority 5 lookup 9 protocol 117")
+	w.script("rule add priority 5 iif eth7 lookup 9 protocol 117\nrule add priority 5 lookup 9 protocol 117")
 	foreign := lookup(5, 9)
 	foreign.Other = true
 	otherRoute := def(1001)

@@ -154,4 +154,7 @@ func from(r routing.Rule, prefix string) routing.Rule {
 func mark(r routing.Rule, mark, mask uint32) routing.Rule { r.Mark, r.Mask = mark, mask; return r }
 func suppress(r routing.Rule, length int) routing.Rule    { r.SuppressPrefixLength = length; return r }
 func ruleBy(r routing.Rule, protocol uint8) routing.Rule  { r.Protocol = protocol; return r }
+func bound(r routing.Rule, device string) routing.Rule    { r.Output = device; return r }
+func datagrams(r routing.Rule) routing.Rule               { r.Local, r.Transport = true, 17; return r }
+func sport(r routing.Rule, port uint16) routing.Rule      { r.SourcePort = port; return r }
 func six(r routing.Rule) routing.Rule                     { r.Family = config.IPv6; return r }

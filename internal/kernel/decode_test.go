@@ -95,6 +95,8 @@ func TestRuleRoundTrip(t *testing.T) {
 			Family: f, Priority: rapid.Uint32().Draw(t, "priority"), Table: rapid.Uint32Min(1).Draw(t, "table"),
 			SuppressPrefixLength: rapid.IntRange(-1, 128).Draw(t, "suppress"), Protocol: rapid.Byte().Draw(t, "protocol"),
 			Mark: rapid.Uint32().Draw(t, "mark"), Mask: rapid.Uint32().Draw(t, "mask"),
+			Local: rapid.Bool().Draw(t, "local"), Output: rapid.SampledFrom([]string{"", "eth0", "ppp0"}).Draw(t, "output"),
+			Transport: rapid.Byte().Draw(t, "transport"), SourcePort: rapid.Uint16().Draw(t, "source port"),
 		}
 		if rapid.Bool().Draw(t, "has from") {
 			want.From = anyPrefix(t, f, 1)

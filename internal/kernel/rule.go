@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
@@ -21,6 +23,14 @@ const (
 	actionLookup = 1
 	// flagPermanent is FIB_RULE_PERMANENT, which the kernel's own rule for table local has.
 	flagPermanent = 1
+	// flagsDetached are FIB_RULE_IIF_DETACHED and FIB_RULE_OIF_DETACHED: there is no such interface now.
+	flagsDetached = 8 | 16
+	// sizeofPorts is the size of struct fib_rule_port_range: first and last port.
+	sizeofPorts = 4
+	// fraPortMask is FRA_SPORT_MASK, which kernels since 6.15 show beside a single port.
+	fraPortMask = 28
+	// ownPackets is the interface that what this host sends "comes in" on.
+	ownPackets = "lo"
 	// noSuppress is how the kernel shows that nothing is suppressed: -1.
 	noSuppress = 0xffffffff
 )
@@ -59,7 +69,7 @@ func decodeRule(b []byte) (routing.Rule, error) {
 	r := routing.Rule{Family: f, Table: uint32(b[4]), SuppressPrefixLength: routing.NoSuppress}
 	bits := int(b[2])
 	flags := binary.NativeEndian.Uint32(b[8:])
-	r.Other = !ok || b[1] != 0 || b[3] != 0 || b[7] != actionLookup || flags&^uint32(flagPermanent) != 0
+	r.Other = !ok || b[1] != 0 || b[3] != 0 || b[7] != actionLookup || flags&^uint32(flagPermanent|flagsDetached) != 0
 	var from netip.Addr
 	err := attributes(b, sizeofRule, func(d *netlink.AttributeDecoder) {
 		switch d.Type() {
@@ -79,6 +89,21 @@ func decodeRule(b []byte) (routing.Rule, error) {
 			if v := d.Uint32(); v != noSuppress {
 				r.SuppressPrefixLength = int(int32(v))
 			}
+		case unix.FRA_IIFNAME:
+			r.Local = d.String() == ownPackets
+			r.Other = r.Other || !r.Local
+		case unix.FRA_OIFNAME:
+			r.Output = d.String()
+		case unix.FRA_IP_PROTO:
+			r.Transport = d.Uint8()
+		case unix.FRA_SPORT_RANGE:
+			if v := d.Bytes(); len(v) == sizeofPorts && bytes.Equal(v[:2], v[2:]) {
+				r.SourcePort = binary.NativeEndian.Uint16(v)
+			} else {
+				r.Other = true
+			}
+		case fraPortMask:
+			r.Other = r.Other || d.Uint16() != math.MaxUint16
 		case unix.FRA_PAD:
 		default:
 			r.Other = true
@@ -113,6 +138,19 @@ func encodeRule(r routing.Rule) ([]byte, error) {
 	if r.SuppressPrefixLength != routing.NoSuppress {
 		ae.Uint32(unix.FRA_SUPPRESS_PREFIXLEN, uint32(r.SuppressPrefixLength))
 	}
+	if r.Local {
+		ae.String(unix.FRA_IIFNAME, ownPackets)
+	}
+	if r.Output != "" {
+		ae.String(unix.FRA_OIFNAME, r.Output)
+	}
+	if r.Transport != 0 {
+		ae.Uint8(unix.FRA_IP_PROTO, r.Transport)
+	}
+	if r.SourcePort != 0 {
+		port := binary.NativeEndian.AppendUint16(nil, r.SourcePort)
+		ae.Bytes(unix.FRA_SPORT_RANGE, append(port, port...))
+	}
 	return body(header, ae)
 }
 
@@ -131,5 +169,7 @@ func deletes(r, o routing.Rule) bool {
 		(!r.From.IsValid() || o.From == r.From) &&
 		(r.Mark == 0 || o.Mark == r.Mark) && (r.Mask == 0 || o.Mask == r.Mask) &&
 		(r.SuppressPrefixLength == routing.NoSuppress || o.SuppressPrefixLength == r.SuppressPrefixLength) &&
+		(!r.Local || o.Local) && (r.Output == "" || o.Output == r.Output) &&
+		(r.Transport == 0 || o.Transport == r.Transport) && (r.SourcePort == 0 || o.SourcePort == r.SourcePort) &&
 		(r.Protocol == 0 || o.Protocol == r.Protocol)
 }

@@ -20,6 +20,8 @@ func other(t *testing.T, v reflect.Value) reflect.Value {
 		o = routing.Unreachable
 	case uint8:
 		o = x + 1
+	case uint16:
+		o = x + 1
 	case uint32:
 		o = x + 1
 	case int:

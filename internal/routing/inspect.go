@@ -184,7 +184,7 @@ func leadsToSteer(cfg *config.Config, r Rule) bool {
 
 // catchesAll tells whether a rule applies to every packet and every route of its table counts.
 func catchesAll(r Rule) bool {
-	return !r.Other && !r.From.IsValid() && r.Mask == 0 && r.SuppressPrefixLength == NoSuppress
+	return !r.narrow() && !r.From.IsValid() && r.Mask == 0 && r.SuppressPrefixLength == NoSuppress
 }
 
 // foreignRoutes warns of routes of others in the tables that we fill. One that has the very place of a

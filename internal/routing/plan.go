@@ -202,7 +202,7 @@ func adoptableRoute(r Route) bool {
 // at place 2n to table n.
 func Adoptable(cfg *config.Config, r Rule) bool {
 	n := cfg.Numbers
-	if r.Other || r.Family != config.IPv4 || r.SuppressPrefixLength != NoSuppress || !untagged(r.Protocol) ||
+	if r.narrow() || r.Family != config.IPv4 || r.SuppressPrefixLength != NoSuppress || !untagged(r.Protocol) ||
 		r.Priority < n.BasePriority || r.Priority > lastPlace(n) || r.Table < n.BaseTable || kernelsOwn(r.Table) {
 		return false
 	}

@@ -64,18 +64,30 @@ func (r Route) IsDefault() bool { return r.Destination.Bits() == 0 }
 // NoSuppress is the value of Rule.SuppressPrefixLength that suppresses nothing.
 const NoSuppress = -1
 
+// udp is the number of UDP (IPPROTO_UDP) in a rule.
+const udp = 17
+
 // Rule is an entry of the routing policy database (RPDB). It is comparable with ==.
 type Rule struct {
 	Family               config.Family
 	Priority             uint32
 	From                 netip.Prefix // invalid: from all
 	Mark, Mask           uint32       // Mask 0: any mark
+	Local                bool         // only what this host itself sends (iif lo)
+	Output               string       // only what is bound to this interface (oif); empty: anything
+	Transport            uint8        // IP protocol (ipproto); 0: any
+	SourcePort           uint16       // sport; 0: any
 	Table                uint32
 	SuppressPrefixLength int // refuse routes of this prefix length or shorter; NoSuppress: none
 	Protocol             uint8
-	// Other is true for a rule with anything that this program never writes (another action, an
-	// interface, ports, inversion ...): never equal to one of ours, never touched.
+	// Other is true for a rule with anything that this program never writes (another action, a range of
+	// ports, inversion ...): never equal to one of ours, never touched.
 	Other bool
+}
+
+// narrow tells whether a rule has selectors beside source and mark.
+func (r Rule) narrow() bool {
+	return r.Other || r.Local || r.Output != "" || r.Transport != 0 || r.SourcePort != 0
 }
 
 // Sysctl is one kernel parameter, by its path under /proc/sys with slashes (sysctl(8)).

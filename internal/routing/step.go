@@ -127,6 +127,7 @@ func (r Rule) String() string {
 	if r.Mask != 0 {
 		fmt.Fprintf(&b, " fwmark 0x%x/0x%x", r.Mark, r.Mask)
 	}
+	b.WriteString(r.selectors())
 	fmt.Fprintf(&b, " lookup %d", r.Table)
 	if r.SuppressPrefixLength != NoSuppress {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.SuppressPrefixLength)
@@ -136,6 +137,28 @@ func (r Rule) String() string {
 		fmt.Fprintf(&b, " protocol %d", r.Protocol)
 	}
 	b.WriteString(more(r.Other))
+	return b.String()
+}
+
+// selectors are the words for what narrow rules match.
+func (r Rule) selectors() string {
+	var b strings.Builder
+	if r.Local {
+		b.WriteString(" iif lo")
+	}
+	if r.Output != "" {
+		fmt.Fprintf(&b, " oif %s", r.Output)
+	}
+	switch r.Transport {
+	case 0:
+	case udp:
+		b.WriteString(" ipproto udp")
+	default:
+		fmt.Fprintf(&b, " ipproto %d", r.Transport)
+	}
+	if r.SourcePort != 0 {
+		fmt.Fprintf(&b, " sport %d", r.SourcePort)
+	}
 	return b.String()
 }
 

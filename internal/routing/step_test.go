@@ -67,6 +67,10 @@ func TestStepString(t *testing.T) {
 	network.Destination = netip.MustParsePrefix("10.1.2.0/24")
 	suppress := lookup(19999, 254, 117)
 	suppress.SuppressPrefixLength = 0
+	ownDatagrams := fromRule(20000, 7, 117, "192.0.2.2")
+	ownDatagrams.Mask, ownDatagrams.Local, ownDatagrams.Transport, ownDatagrams.SourcePort = 0xff, true, 17, 68
+	bound := fromRule(20000, 7, 117, "192.0.2.2")
+	bound.Output, bound.Transport = "eth1", 6
 	subnet := lookup(20000, 7, 117)
 	subnet.From = network.Destination
 	six := via(7, 117, 0, hop("eth1", "fe80::1"))
@@ -92,6 +96,8 @@ func TestStepString(t *testing.T) {
 		{route(routing.Replace, sixEnd), "ip -6 route replace unreachable default table 7 metric 4294967295 protocol 117"},
 		{rule(routing.Add, suppress), "ip rule add from all lookup 254 suppress_prefixlength 0 priority 19999 protocol 117"},
 		{rule(routing.Add, fromRule(20000, 7, 117, "192.0.2.2")), "ip rule add from 192.0.2.2 lookup 7 priority 20000 protocol 117"},
+		{rule(routing.Add, ownDatagrams), "ip rule add from 192.0.2.2 fwmark 0x0/0xff iif lo ipproto udp sport 68 lookup 7 priority 20000 protocol 117"},
+		{rule(routing.Add, bound), "ip rule add from 192.0.2.2 oif eth1 ipproto 6 lookup 7 priority 20000 protocol 117"},
 		{rule(routing.Add, subnet), "ip rule add from 10.1.2.0/24 lookup 7 priority 20000 protocol 117"},
 		{rule(routing.Add, markRule(20001, 7, 117, 0x1, 0xff)), "ip rule add from all fwmark 0x1/0xff lookup 7 priority 20001 protocol 117"},
 		{rule(routing.Add, lookup(20002, 8, 0)), "ip rule add from all lookup 8 priority 20002"},
@@ -100,6 +106,8 @@ func TestStepString(t *testing.T) {
 		{rule(routing.Delete, lookup(20002, 8, 0)), "ip rule delete from all lookup 8 priority 20002"},
 		{rule(routing.Delete, markRule(20001, 7, 117, 0x1, 0xff)), "ip rule delete from all fwmark 0x1/0xff lookup 7 priority 20001 protocol 117"},
 		{rule(routing.Delete, fromRule(20000, 7, 117, "192.0.2.2")), "ip rule delete from 192.0.2.2 lookup 7 priority 20000 protocol 117"},
+		{rule(routing.Delete, ownDatagrams), "ip rule delete from 192.0.2.2 fwmark 0x0/0xff iif lo ipproto udp sport 68 lookup 7 priority 20000 protocol 117"},
+		{rule(routing.Delete, bound), "ip rule delete from 192.0.2.2 oif eth1 ipproto 6 lookup 7 priority 20000 protocol 117"},
 		{rule(routing.Delete, suppress), "ip rule delete from all lookup 254 suppress_prefixlength 0 priority 19999 protocol 117"},
 		{route(routing.Delete, via(8, 117, 0, onlink, heavy)), "ip route delete default table 8 protocol 117 nexthop via 198.51.100.77 dev eth1 onlink weight 1 nexthop via 203.0.113.1 dev ppp0 weight 256"},
 		{route(routing.Delete, deadEnd(7)), "ip route delete unreachable default table 7 metric 4294967295 protocol 117"},
