@@ -68,16 +68,13 @@ func (w *walker) checkUplinks(d *draft) {
 		fail(w, &d.uplinks, "", "is empty", "a list of at least one uplink")
 	}
 	owners := make(map[netip.Addr]*field[netip.Addr], len(list))
-	named := make(map[string]*uplinkDraft, len(list))
+	named, twins := make(map[string]*uplinkDraft, len(list)), make(map[netip.Addr]*uplinkDraft, len(list))
 	for i := range list {
 		u := &list[i]
 		w.checkType(u)
 		if own := &u.address; u.isStatic() && own.given() {
-			if other, twice := owners[own.value]; twice {
-				fail(w, own, own.value.String(), "is the address of "+strings.TrimSuffix(other.path, ".ip")+" too; give one of the modems another address and network", "")
-			} else {
-				owners[own.value] = own
-			}
+			w.checkTwin(u, twins[own.value])
+			owners[own.value], twins[own.value] = own, u
 		}
 		if other, twice := named[u.name()]; twice && u.name() != "" {
 			w.report(u.nameAt(), Problem{Severity: Warning, Path: u.section.path + ".description", Value: show(u.name()),
@@ -87,6 +84,13 @@ func (w *walker) checkUplinks(d *draft) {
 	}
 	w.checkGateways(list, owners)
 	w.checkInet6(list)
+}
+
+// checkTwin: lines have the same address behind modems that are alike, and then the same gateway.
+func (w *walker) checkTwin(u, twin *uplinkDraft) {
+	if twin != nil && u.gateway.given() && twin.gateway.given() && u.gateway.value != twin.gateway.value {
+		warn(w, &u.address, u.address.value.String(), "is the address of "+twin.section.path+" too, behind another gateway; is it one of the two by mistake?")
+	}
 }
 
 // checkGateways: a gateway is another machine.

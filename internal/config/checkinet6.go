@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 )
 
 // checkInet6: addresses and prefixes of the lines' IPv6.
@@ -12,14 +11,9 @@ func (w *walker) checkInet6(list []uplinkDraft) {
 	owners := make(map[netip.Addr]*field[netip.Addr], len(list))
 	for i := range list {
 		own := &list[i].inet6.address
-		if !own.given() {
-			continue
+		if _, twin := owners[own.value]; own.given() && !twin { // behind modems that are alike
+			owners[own.value] = own
 		}
-		if other, twice := owners[own.value]; twice {
-			fail(w, own, own.value.String(), "is the address of "+strings.TrimSuffix(other.path, ".ip")+" too", "an address of its own")
-			continue
-		}
-		owners[own.value] = own
 	}
 	for i := range list {
 		d := &list[i].inet6

@@ -58,6 +58,8 @@ func (m *managed) forwardInside(f config.Forward) []string {
 	if unknown {
 		return []string{words("iifname", anyOf(m.inside()), "fib daddr type local fib daddr . iif type != local", forwardTo(f))}
 	}
+	slices.Sort(known)
+	known = slices.Compact(known)
 	return []string{words("iifname", anyOf(m.inside()), nftHeader(config.FamilyOf(f.To)), "daddr", anyOf(known), forwardTo(f))}
 }
 

@@ -39,7 +39,6 @@ func Resolve(cfg *config.Config, obs *Observation) []Path {
 			paths = append(paths, resolve(u, f, obs))
 		}
 	}
-	refuseSharedSources(cfg, paths)
 	return paths
 }
 
@@ -194,22 +193,4 @@ func covered(link Link, gw netip.Addr) bool {
 	return gw.Is6() && gw.IsLinkLocalUnicast() || slices.ContainsFunc(link.Addresses, func(a Address) bool {
 		return a.Peer == gw || (!a.Peer.IsValid() && a.Prefix.Masked().Contains(gw))
 	})
-}
-
-// refuseSharedSources marks every path but the first of those with the same own address: a rule by
-// source could not tell them apart, and replies would leave through the wrong line.
-func refuseSharedSources(cfg *config.Config, paths []Path) {
-	first := map[netip.Addr]int{}
-	for i, p := range paths {
-		if !p.Source.IsValid() {
-			continue
-		}
-		if j, taken := first[p.Source]; taken {
-			paths[i].Problem = fmt.Sprintf("has the same address %s as uplink %s: give one of the two another address",
-				p.Source, cfg.Uplinks[paths[j].Uplink].Name)
-			paths[i].Source, paths[i].Routable = netip.Addr{}, false
-			continue
-		}
-		first[p.Source] = i
-	}
 }

@@ -229,23 +229,40 @@ func TestResolveSharedAddresses(t *testing.T) {
 	want := []routing.Path{
 		{Uplink: 0, Family: config.IPv4, Interface: "wan0", Source: addr("192.168.1.2"), Gateway: addr("192.168.1.1"), Routable: true},
 		{Uplink: 1, Family: config.IPv4, Interface: "wan1", Source: addr("192.168.1.3"), Gateway: addr("192.168.1.1"), Routable: true},
-		{
-			Uplink: 2, Family: config.IPv4, Interface: "wan2", Gateway: addr("192.168.1.1"),
-			Problem: "has the same address 192.168.1.2 as uplink wan0: give one of the two another address",
-		},
+		{Uplink: 2, Family: config.IPv4, Interface: "wan2", Source: addr("192.168.1.2"), Gateway: addr("192.168.1.1"), Routable: true},
 	}
 	got := routing.Resolve(cfg, obs)
 	if diff := cmp.Diff(want, got, byValue); diff != "" {
 		t.Fatalf("Resolve (-want +got):\n%s", diff)
 	}
-	// The first two have the same gateway, told apart by the device; the third must not lead anywhere.
-	state := routing.Want(cfg, obs, got, nil)
+	// They have the same gateway, told apart by the device.
+	state := routing.Want(cfg, obs, got, []routing.Selection{{Family: config.IPv4}})
 	wantRoutes := []routing.Route{
 		withSource(via(1, 117, 0, hop("wan0", "192.168.1.1")), "192.168.1.2"), deadEnd(1),
 		withSource(via(2, 117, 0, hop("wan1", "192.168.1.1")), "192.168.1.3"), deadEnd(2),
-		deadEnd(3),
+		withSource(via(3, 117, 0, hop("wan2", "192.168.1.1")), "192.168.1.2"), deadEnd(3),
 	}
 	if diff := cmp.Diff(wantRoutes, state.Routes, byValue); diff != "" {
 		t.Errorf("Want (-want +got):\n%s", diff)
+	}
+	// The address that two lines have leads to neither: what is bound to an interface alone follows it.
+	wantRules := []string{
+		"from all lookup 254 suppress_prefixlength 0 priority 19999 protocol 117",
+		"from 192.168.1.2 oif wan0 lookup 1 priority 20000 protocol 117",
+		"from 192.168.1.3 lookup 2 priority 20001 protocol 117",
+		"from 192.168.1.2 oif wan2 lookup 3 priority 20002 protocol 117",
+	}
+	for i, want := range wantRules {
+		if got := state.Rules[i].String(); got != want {
+			t.Errorf("rule %d: %q, want %q", i, got, want)
+		}
+	}
+	// With another address the line has a rule like all others.
+	obs.Links[2].Addresses = []routing.Address{address("192.168.1.4/24")}
+	state = routing.Want(cfg, obs, routing.Resolve(cfg, obs), []routing.Selection{{Family: config.IPv4}})
+	for i, want := range []string{"from 192.168.1.2 lookup 1 priority 20000 protocol 117", "from 192.168.1.4 lookup 3 priority 20002 protocol 117"} {
+		if got := state.Rules[1+2*i].String(); got != want {
+			t.Errorf("rule %d: %q, want %q", 1+2*i, got, want)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -151,75 +150,6 @@ func keptDefaults(cfg *config.Config, obs *Observation, f config.Family) []Route
 
 func nextHop(p Path, weight int) NextHop {
 	return NextHop{Interface: p.Interface, Gateway: p.Gateway, OnLink: p.OnLink, Weight: weight}
-}
-
-// rules are the entries of the RPDB, in the order in which the kernel asks them.
-func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) []Rule {
-	n := cfg.Numbers
-	var rules []Rule
-	add := func(r Rule) {
-		r.Family, r.Protocol = f, RuleProtocol
-		rules = append(rules, r)
-	}
-	if n.SuppressPriority != 0 {
-		// All packets: what the LAN, VPN and static routes of main know is not for the uplinks; main's
-		// own default route, which a DHCP client may have put there, is passed over.
-		add(Rule{Priority: n.SuppressPriority, Table: mainTable, SuppressPrefixLength: 0})
-	}
-	taken := sources(paths)
-	for _, p := range paths {
-		if p.Family != f {
-			continue
-		}
-		if u := cfg.Uplinks[p.Uplink]; p.Prefix.IsValid() && u.Inet6.NAT == config.KeepAddress {
-			// Hosts inside with an address of this line: no other line would take them.
-			add(Rule{Priority: u.AddressPriority, From: p.Prefix, Table: u.Table, SuppressPrefixLength: NoSuppress})
-		}
-		if !p.Source.IsValid() {
-			continue
-		}
-		// The router's own packets whose source was chosen already: bound sockets, probes, replies. The
-		// line's other addresses too: the kernel may choose one of them, and clients may have asked it.
-		u := cfg.Uplinks[p.Uplink]
-		for _, a := range append([]netip.Addr{p.Source}, others(obs, p, taken)...) {
-			add(Rule{Priority: u.AddressPriority, From: host(a), Table: u.Table, SuppressPrefixLength: NoSuppress})
-		}
-	}
-	for _, u := range cfg.Uplinks {
-		if !u.Has(f) {
-			continue
-		}
-		// Packets of connections that belong to a line: established, answered, forced.
-		add(Rule{Priority: u.MarkPriority, Mark: u.Mark, Mask: n.Mask, Table: u.Table, SuppressPrefixLength: NoSuppress})
-	}
-	for _, steer := range cfg.Steers {
-		// First packets of new connections whose turn it is, or that a policy leads. All are in one place:
-		// a packet has one steering mark.
-		add(Rule{Priority: n.SteerPriority, Mark: steer.Mark, Mask: n.SteerMask, Table: steer.Table, SuppressPrefixLength: NoSuppress})
-	}
-	// All other new connections, to be spread.
-	add(Rule{Priority: n.DefaultPriority, Table: n.DefaultTable, SuppressPrefixLength: NoSuppress})
-	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Priority, b.Priority) })
-	return rules
-}
-
-// sources returns the own addresses of all paths.
-func sources(paths []Path) map[netip.Addr]bool {
-	taken := make(map[netip.Addr]bool, len(paths))
-	for _, p := range paths {
-		taken[p.Source] = true
-	}
-	return taken
-}
-
-// others returns the addresses of the path's interface that no line uses yet, and notes them as taken.
-func others(obs *Observation, p Path, taken map[netip.Addr]bool) []netip.Addr {
-	link, _ := obs.Link(p.Interface)
-	free := slices.DeleteFunc(candidates(p.Family, link), func(a netip.Addr) bool { return taken[a] })
-	for _, a := range free {
-		taken[a] = true
-	}
-	return free
 }
 
 func everywhere(f config.Family) netip.Prefix {

@@ -1,0 +1,96 @@
+package routing
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"ftr/internal/config"
+)
+
+// rules are the entries of the RPDB, in the order in which the kernel asks them.
+func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) []Rule {
+	n := cfg.Numbers
+	var rules []Rule
+	add := func(r Rule) {
+		r.Family, r.Protocol = f, RuleProtocol
+		rules = append(rules, r)
+	}
+	if n.SuppressPriority != 0 {
+		// All packets: what the LAN, VPN and static routes of main know is not for the uplinks; main's
+		// own default route, which a DHCP client may have put there, is passed over.
+		add(Rule{Priority: n.SuppressPriority, Table: mainTable, SuppressPrefixLength: 0})
+	}
+	for _, r := range addressRules(cfg, obs, paths, f) {
+		add(r)
+	}
+	for _, u := range cfg.Uplinks {
+		if !u.Has(f) {
+			continue
+		}
+		// Packets of connections that belong to a line: established, answered, forced.
+		add(Rule{Priority: u.MarkPriority, Mark: u.Mark, Mask: n.Mask, Table: u.Table, SuppressPrefixLength: NoSuppress})
+	}
+	for _, steer := range cfg.Steers {
+		// First packets of new connections whose turn it is, or that a policy leads. All are in one place:
+		// a packet has one steering mark.
+		add(Rule{Priority: n.SteerPriority, Mark: steer.Mark, Mask: n.SteerMask, Table: steer.Table, SuppressPrefixLength: NoSuppress})
+	}
+	// All other new connections, to be spread.
+	add(Rule{Priority: n.DefaultPriority, Table: n.DefaultTable, SuppressPrefixLength: NoSuppress})
+	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Priority, b.Priority) })
+	return rules
+}
+
+// addressRules lead what has an address of a line already to that line: the router's own packets from
+// bound sockets, probes, replies. An address that several lines have tells of none of them: there only
+// what is bound to a line's interface goes to the line, and all else is spread.
+func addressRules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) []Rule {
+	var rules []Rule
+	taken := sources(paths)
+	for _, p := range paths {
+		if p.Family != f {
+			continue
+		}
+		u := cfg.Uplinks[p.Uplink]
+		line := Rule{Priority: u.AddressPriority, Table: u.Table, SuppressPrefixLength: NoSuppress}
+		if p.Prefix.IsValid() && u.Inet6.NAT == config.KeepAddress {
+			// Hosts inside with an address of this line: no other line would take them.
+			line.From = p.Prefix
+			rules = append(rules, line)
+		}
+		if !p.Source.IsValid() {
+			continue
+		}
+		own := line
+		if own.From = host(p.Source); taken[p.Source] > 1 {
+			own.Output = p.Interface
+		}
+		rules = append(rules, own)
+		// The line's other addresses too: the kernel may choose one of them, and clients may have asked it.
+		for _, a := range others(obs, p, taken) {
+			line.From = host(a)
+			rules = append(rules, line)
+		}
+	}
+	return rules
+}
+
+// sources returns the own addresses of all paths, and how many have each.
+func sources(paths []Path) map[netip.Addr]int {
+	taken := make(map[netip.Addr]int, len(paths))
+	for _, p := range paths {
+		taken[p.Source]++
+	}
+	return taken
+}
+
+// others returns the addresses of the path's interface that no line uses yet, and notes them as taken.
+func others(obs *Observation, p Path, taken map[netip.Addr]int) []netip.Addr {
+	link, _ := obs.Link(p.Interface)
+	free := slices.DeleteFunc(candidates(p.Family, link), func(a netip.Addr) bool { return taken[a] > 0 })
+	for _, a := range free {
+		taken[a]++
+	}
+	return free
+}
