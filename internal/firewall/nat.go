@@ -1,6 +1,10 @@
 package firewall
 
-import "ftr/internal/config"
+import (
+	"slices"
+
+	"ftr/internal/config"
+)
 
 func (t *text) nat() {
 	t.note(`
@@ -21,7 +25,7 @@ are in the same network, the server's answers do not pass the router unless you 
 filter table.`)
 	for _, u := range t.cfg.Uplinks {
 		where := "-i " + word(u.Interface)
-		if staticAddress(u) {
+		if staticAddress(u) && !t.shared(u) {
 			where = "-d " + u.Address.String()
 		}
 		t.rule("# %s:", label(u))
@@ -48,6 +52,11 @@ first rule that matches wins.`)
 			t.rule("-A POSTROUTING -o %s -j MASQUERADE", out)
 		}
 	}
+}
+
+// shared tells whether other lines have the uplink's address too.
+func (t *text) shared(u config.Uplink) bool {
+	return slices.ContainsFunc(t.cfg.Uplinks, func(o config.Uplink) bool { return o.Index != u.Index && o.Address == u.Address })
 }
 
 // staticAddress tells whether the uplink's address is known when the rules are written.

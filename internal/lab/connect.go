@@ -160,6 +160,9 @@ func (l *Lab) Incoming(ctx context.Context, i, n int, dmz bool, timeout time.Dur
 	if err != nil {
 		return 0, err
 	}
+	if public := l.Plan.Lines[i].Public; public.IsValid() {
+		address = public
+	}
 	to, want := netip.AddrPortFrom(address, RouterPort), "router"
 	if dmz {
 		to, want = netip.AddrPortFrom(address, WebPort), "server"

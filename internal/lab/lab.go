@@ -45,7 +45,9 @@ type Line struct {
 	Kind   Kind
 	// SharedGateway lines all have the same gateway address, as with one provider on two lines.
 	SharedGateway bool
-	Inet6         Inet6 // not for lines of kind PPP
+	// Twin lines are behind modems that are alike and translate: the same address and gateway on each.
+	Twin  bool
+	Inet6 Inet6 // not for lines of kind PPP
 }
 
 // Options says what to build. The zero value of a field is its default.

@@ -131,8 +131,10 @@ func (l *Lab) wireProvider(i int) error {
 	); err != nil {
 		return err
 	}
-	if err := l.Internet.Batch(fmt.Sprintf("route add %s via %s dev %s", line.Customer, line.core.Addr(), up)); err != nil {
-		return err
+	if !line.Twin {
+		if err := l.Internet.Batch(fmt.Sprintf("route add %s via %s dev %s", line.Customer, line.core.Addr(), up)); err != nil {
+			return err
+		}
 	}
 	if err := provider.nft(providerRules(line)...); err != nil {
 		return err
@@ -170,7 +172,7 @@ func (l *Lab) wireEthernet(i int) error {
 // providerRules filter sources that are not the customer's, as providers do, and hold the place of
 // impairments.
 func providerRules(line PlanLine) []string {
-	return strings.Split(fmt.Sprintf(`table inet lab {
+	rules := fmt.Sprintf(`table inet lab {
 	counter foreign { }
 	chain impair { }
 	chain forward {
@@ -178,5 +180,13 @@ func providerRules(line PlanLine) []string {
 		iifname "%s" ip saddr != %s counter name foreign drop
 		jump impair
 	}
-}`, customerLink, line.Customer), "\n")
+}`, customerLink, line.Customer)
+	if line.Twin {
+		rules += fmt.Sprintf(`
+table ip modem {
+	chain in { type nat hook prerouting priority dstnat; iifname "%[1]s" ip daddr %[2]s dnat to %[3]s; }
+	chain out { type nat hook postrouting priority srcnat; oifname "%[1]s" ip saddr %[4]s masquerade; }
+}`, coreLink, line.Public, line.Address, line.Customer)
+	}
+	return strings.Split(rules, "\n")
 }

@@ -11,6 +11,7 @@ var (
 	lanClient = netip.MustParsePrefix("192.168.1.2/24")
 	dmzRouter = netip.MustParsePrefix("192.168.2.1/24")
 	dmzServer = netip.MustParsePrefix("192.168.2.2/24")
+	twinModem = netip.MustParsePrefix("192.168.100.1/24")
 )
 
 // Ports of the lab's servers.
@@ -29,6 +30,7 @@ type PlanLine struct {
 	Gateway   netip.Addr
 	// Customer is the network of the line; what the provider lets through and what the internet routes to it.
 	Customer netip.Prefix
+	Public   netip.Addr   // a Twin's address that the internet sees; invalid: Address
 	bits     int          // prefix length of the address on the router's interface
 	core     netip.Prefix // provider's address towards the internet
 	peer     netip.Prefix // internet's address towards the provider
@@ -72,6 +74,10 @@ func NewPlan(lines []Line) (Plan, error) {
 			l.Address = netip.AddrFrom4([4]byte{100, 64, 255, n})
 			l.Customer = netip.PrefixFrom(l.Address, 32)
 		}
+		if line.Twin {
+			l.Gateway, l.Address = twinModem.Addr(), twinModem.Addr().Next()
+			l.Customer, l.Public = twinModem.Masked(), l.core.Addr()
+		}
 		if line.Inet6 != NoIPv6 {
 			l.inet6Plan = planInet6(i + 1)
 		}
@@ -86,7 +92,7 @@ func NewPlan(lines []Line) (Plan, error) {
 // LineOf tells which line an address belongs to, from 0.
 func (p Plan) LineOf(a netip.Addr) (int, bool) {
 	for i, l := range p.Lines {
-		if l.Customer.Contains(a.Unmap()) || l.Customer6.Contains(a) {
+		if l.Public == a.Unmap() || !l.Public.IsValid() && l.Customer.Contains(a.Unmap()) || l.Customer6.Contains(a) {
 			return i, true
 		}
 	}
