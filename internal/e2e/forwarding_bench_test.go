@@ -15,43 +15,60 @@ import (
 	"ftr/internal/lab"
 )
 
+const (
+	forwardRounds = 100
+	forwardBurst  = 50 * time.Millisecond
+)
+
 // TestBenchForwarding measures what the rules cost each packet: small UDP packets of 64 flows from the
-// LAN, as many as one core can send, through a router of the program and through one that does plain
-// source NAT over the same lines, in turns.
+// LAN, as many as one core can send, through routers of the program and through one that does plain
+// source NAT over the same lines, in short turns, so that what else the machine does falls on all. One more
+// has the least that any policy routing needs, two rules, and shows what the kernel takes for that.
 func TestBenchForwarding(t *testing.T) {
 	for _, n := range []int{3, 64} {
-		plain := newForwarder(t, n, "plain", func(b *bed) { b.plain() })
+		managed := func(head func(*bed) string) func(*bed) {
+			return func(b *bed) {
+				b.must(b.WriteConfig("firewall: managed\n" + head(b) + b.Config()))
+				b.must(b.StartDaemon(b.t.Context()))
+				b.tabled()
+				b.uses(30*time.Second, all(n)...)
+			}
+		}
+		plain := newForwarder(t, n, "plain", func(b *bed) { b.plain("main") })
 		rivals := []*forwarder{
+			newForwarder(t, n, "again", func(b *bed) { b.plain("main") }),
+			newForwarder(t, n, "rules", func(b *bed) {
+				b.plain("100")
+				b.must(b.Router.Batch("rule add priority 19999 lookup main suppress_prefixlength 0", "rule add priority 20000 lookup 100"))
+			}),
 			newForwarder(t, n, "manual", func(b *bed) {
 				b.start(b.Config())
 				b.uses(30*time.Second, all(n)...)
 			}),
-			newForwarder(t, n, "managed", func(b *bed) {
-				b.must(b.WriteConfig("firewall: managed\n" + b.Config()))
-				b.must(b.StartDaemon(b.t.Context()))
-				b.tabled()
-				b.uses(30*time.Second, all(n)...)
-			}),
-			newForwarder(t, n, "policies", func(b *bed) {
-				b.must(b.WriteConfig("firewall: managed\n" + hundredPolicies(b) + b.Config()))
-				b.must(b.StartDaemon(b.t.Context()))
-				b.tabled()
-				b.uses(30*time.Second, all(n)...)
-			}),
+			newForwarder(t, n, "managed", managed(func(*bed) string { return "" })),
+			newForwarder(t, n, "policies", managed(hundredPolicies)),
 		}
-		for range 15 {
-			base := plain.burst(time.Second)
-			for _, r := range rivals {
-				r.ratios = append(r.ratios, r.burst(time.Second)/base)
+		turns := append(slices.Clone(rivals), plain)
+		for i := range forwardRounds {
+			for j := range turns {
+				turns[(i+j)%len(turns)].burst(forwardBurst)
 			}
 		}
-		slices.Sort(plain.rates)
-		fmt.Printf("forwarding, %d lines: plain source NAT %.0f packets a second (%.0f to %.0f)\n", n, median(plain.rates), plain.rates[0], plain.rates[len(plain.rates)-1])
+		fmt.Printf("forwarding, %d lines: %s of plain source NAT, %d turns of %s\n", n, plain.summary(), forwardRounds, forwardBurst)
 		for _, r := range rivals {
-			slices.Sort(r.ratios)
-			fmt.Printf("forwarding, %d lines: %s %.3f of plain (median of %d pairs; %.3f to %.3f)\n", n, r.name, median(r.ratios), len(r.ratios), r.ratios[0], r.ratios[len(r.ratios)-1])
+			var ratios quartiles
+			for i, rate := range r.rates {
+				ratios = append(ratios, rate/plain.rates[i])
+			}
+			fmt.Printf("forwarding, %d lines: %s %s of plain\n", n, r.name, ratios)
 		}
 	}
+}
+
+// summary says how many packets a second went through.
+func (f *forwarder) summary() string {
+	sorted := slices.Sorted(slices.Values(f.rates))
+	return fmt.Sprintf("%.0f packets a second (%.0f to %.0f)", median(sorted), sorted[0], sorted[len(sorted)-1])
 }
 
 // hundredPolicies match nothing of what is sent, so that each first packet passes them all.
@@ -68,7 +85,7 @@ func hundredPolicies(b *bed) string {
 // TestBenchFirstPacket measures what a connection's first packet costs: datagrams that each begin a flow.
 func TestBenchFirstPacket(t *testing.T) {
 	rivals := []*forwarder{
-		newForwarder(t, 3, "plain", func(b *bed) { b.plain() }),
+		newForwarder(t, 3, "plain", func(b *bed) { b.plain("main") }),
 		newForwarder(t, 3, "managed", func(b *bed) {
 			b.must(b.WriteConfig("firewall: managed\n" + b.Config()))
 			b.must(b.StartDaemon(b.t.Context()))
@@ -127,9 +144,9 @@ func all(n int) (lines []int) {
 	return lines
 }
 
-// plain makes the router one that spreads connections over all lines and translates addresses, and
-// nothing else.
-func (b *bed) plain() {
+// plain makes the router one that spreads connections over all lines by a route of a table and translates
+// addresses, and nothing else.
+func (b *bed) plain(table string) {
 	var hops, names []string
 	for _, l := range b.Plan.Lines {
 		hops = append(hops, fmt.Sprintf("nexthop via %s dev %s", l.Gateway, l.Interface))
@@ -137,7 +154,7 @@ func (b *bed) plain() {
 	}
 	b.must(b.Router.Sysctl("net/ipv4/ip_forward", "1"))
 	b.must(b.Router.Sysctl("net/ipv4/fib_multipath_hash_policy", "1"))
-	b.must(b.Router.Batch("route add default " + strings.Join(hops, " ")))
+	b.must(b.Router.Batch("route add table " + table + " default " + strings.Join(hops, " ")))
 	b.must(b.Router.Input("table ip plain {\nchain leave {\ntype nat hook postrouting priority 100;\nsnat to oifname map { "+
 		strings.Join(names, ", ")+" }\n}\n}\n", "nft", "-f", "-"))
 }

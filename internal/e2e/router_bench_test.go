@@ -46,7 +46,10 @@ func TestBenchRouter(t *testing.T) {
 	for _, lines := range []int{3, 64} {
 		t.Run(fmt.Sprint(lines), func(t *testing.T) {
 			plain := newAlone(t, "plain", lines)
-			plain.plainSNAT()
+			plain.plainSNAT("main")
+			rules := newAlone(t, "rules", lines)
+			rules.plainSNAT("100")
+			rules.must(rules.router.Batch("rule add priority 19999 lookup main suppress_prefixlength 0", "rule add priority 20000 lookup 100"))
 			managed := newAlone(t, "managed", lines)
 			managed.daemonState()
 			report := func(name string, a, b *alone) {
@@ -54,6 +57,7 @@ func TestBenchRouter(t *testing.T) {
 				fmt.Printf("router alone, %d lines, %s: %s of plain; by processor time %s\n", lines, name, wall, cpu)
 			}
 			report("plain again (noise)", plain, plain)
+			report("two rules more", plain, rules)
 			report("managed, without evidence", plain, managed)
 			managed.evidence()
 			report("managed", plain, managed)
@@ -129,8 +133,8 @@ func (f *alone) must(err error) {
 	}
 }
 
-// plainSNAT spreads connections by the kernel's hash, and translates their addresses.
-func (f *alone) plainSNAT() {
+// plainSNAT spreads connections by the kernel's hash, with a route of a table, and translates their addresses.
+func (f *alone) plainSNAT(table string) {
 	var hops, names []string
 	for i := range f.lines {
 		hops = append(hops, fmt.Sprintf("nexthop via 100.64.%d.1 dev wan%[1]d weight %d", i, i%3+1))
@@ -139,7 +143,7 @@ func (f *alone) plainSNAT() {
 	f.must(f.router.Do(func() error {
 		return os.WriteFile("/proc/sys/net/ipv4/fib_multipath_hash_policy", []byte("1"), 0o644)
 	}))
-	f.must(f.router.Batch("route add default " + strings.Join(hops, " ")))
+	f.must(f.router.Batch("route add table " + table + " default " + strings.Join(hops, " ")))
 	f.load("table ip plain {\n\tchain leave {\n\t\ttype nat hook postrouting priority 100;\n" +
 		"\t\tsnat to oifname map { " + strings.Join(names, ", ") + " }\n\t}\n}\n")
 }

@@ -86,11 +86,22 @@ func Evidence(families []config.Family, interfaces []string) string {
 	return b.String()
 }
 
-// evidenceChains writes the rules. Leaving is last of all (source NAT is at 100), where only packets
-// are seen that nothing has dropped; arriving is the first place after connection tracking (-200).
+// Uses is how many rules count a tally: what is received is counted where it goes through to somebody
+// inside, or comes to the router itself.
+func (t Tally) Uses() int {
+	if t == Accepting || t == Replying {
+		return 2
+	}
+	return 1
+}
+
+// evidenceChains writes the rules. Each packet passes one chain, last of all (source NAT is at 100) where it
+// goes through or out, so that only packets are seen that nothing has dropped, and first of all where it
+// comes to the router. Both the interface that a packet came in on and that it leaves by are known there
+// (for postrouting since Linux 5.7).
 func evidenceChains(b *strings.Builder, f config.Family, interfaces []string) {
 	icmp := map[config.Family]string{config.IPv4: "icmp", config.IPv6: "icmpv6"}[f]
-	// New (ct state) is only what goes the way that the connection began. The last rule of a chain ends it.
+	// The last rule of a chain ends it.
 	rule := func(match, key string, t Tally, end string) {
 		fmt.Fprintf(b, "\t\t%s counter name %s map {", match, key)
 		for i, name := range interfaces {
@@ -101,12 +112,17 @@ func evidenceChains(b *strings.Builder, f config.Family, interfaces []string) {
 		}
 		b.WriteString(" }" + end + "\n")
 	}
-	b.WriteString("\tchain leaving {\n\t\ttype filter hook postrouting priority 300; policy accept;\n")
+	received := func(match string) {
+		rule(match+"meta l4proto tcp ct status & assured == 0", "iifname", Accepting, " return")
+		rule(match+"meta l4proto != "+icmp, "iifname", Replying, "")
+	}
+	b.WriteString("\tchain sent {\n")
 	rule("ct state new tcp flags & (syn | ack) == syn", "oifname", Opening, " return")
-	rule("ct direction original meta l4proto != "+icmp, "oifname", Sending, "")
-	b.WriteString("\t}\n\tchain arriving {\n\t\ttype filter hook prerouting priority -190; policy accept;\n")
-	rule("ct direction reply meta l4proto tcp ct status & assured == 0", "iifname", Accepting, " return")
-	rule("ct direction reply meta l4proto != "+icmp, "iifname", Replying, "")
+	rule("meta l4proto != "+icmp, "oifname", Sending, "")
+	b.WriteString("\t}\n\tchain leaving {\n\t\ttype filter hook postrouting priority 300; policy accept;\n\t\tct direction original goto sent\n")
+	received("ct direction reply ")
+	b.WriteString("\t}\n\tchain arriving {\n\t\ttype filter hook input priority -190; policy accept;\n")
+	received("ct direction reply ")
 	b.WriteString("\t}\n")
 }
 

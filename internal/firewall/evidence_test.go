@@ -1,8 +1,10 @@
 package firewall_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,7 +49,17 @@ func TestEvidenceGolden(t *testing.T) {
 
 // nft gives text to nft(8) in a namespace.
 func nft(ns *netns.NS, text string, args ...string) error {
-	return ns.Run("sh", append([]string{"-c", `nft "$@" -f - <<'END'` + "\n" + text + "\nEND", "nft"}, args...)...)
+	cmd := exec.Command("nft", append(args, "-f", "-")...)
+	cmd.Stdin = strings.NewReader(text)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := ns.Start(cmd); err != nil {
+		return err
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("nft: %w: %.1000s", err, said.String())
+	}
+	return nil
 }
 
 // Whatever the names: it is accepted, again and again, and removed without a trace, beside a table of

@@ -57,13 +57,19 @@ func hook(kind, hook string, priority int) string {
 	return fmt.Sprintf("type %s hook %s priority %d; policy accept;", kind, hook, priority)
 }
 
-// restore gives packets the mark of their connection. What comes from a line is left alone: it is going
-// inside, or to the router.
+// restore gives packets the mark of their connection. Where nobody else has marks, on the packet or on the
+// connection, it is copied as a whole: that is what most packets need, and costs a third. What comes from a
+// line is marked too, since to tell it apart would cost more than it spares. It goes inside, where main leads
+// it, or to the router. There the mark is taken away again: what the router unpacks, if it is the end of a
+// tunnel, would inherit it and be kept on the tunnel's line.
 func (m *managed) restore() {
+	mask := m.cfg.Numbers.Mask
 	known := func(u config.Uplink) string { return fmt.Sprintf("%#x : goto %s", u.Mark, lineChain(u)) }
-	rule := fmt.Sprintf("ct mark & %#x vmap { %%s }", m.cfg.Numbers.Mask)
-	m.chain("restore", hook("filter", "prerouting", restorePriority), m.inFamilies("iifname != { "+m.interfaces()+" } ", rule, known)...)
-	m.chain("restore_own", hook("route", "output", restorePriority), m.inFamilies("", rule, known)...)
+	rules := m.inFamilies("", fmt.Sprintf("ct mark & %#x vmap { %%s }", mask), known)
+	whole := fmt.Sprintf("meta mark 0 ct mark & %#x == 0 meta mark set ct mark accept", ^mask)
+	m.chain("restore", hook("filter", "prerouting", restorePriority), append([]string{whole}, rules...)...)
+	m.chain("restore_own", hook("route", "output", restorePriority), rules...)
+	m.chain("arrive", hook("filter", "input", restorePriority), fmt.Sprintf("ct mark & %#[1]x != 0 meta mark set meta mark & %#x", mask, ^mask))
 }
 
 // begin decides over new connections: what comes in on a line stays there, so that its answers leave
@@ -172,20 +178,6 @@ func (m *managed) lines() {
 // remember writes the line into the connection's mark.
 func (m *managed) remember(u config.Uplink) string {
 	return fmt.Sprintf("ct mark set ct mark & %#x | %#x", ^m.cfg.Numbers.Mask, u.Mark)
-}
-
-// interfaces are those of the lines, as elements of a set.
-func (m *managed) interfaces() string {
-	return m.entries(func(u config.Uplink) string { return fmt.Sprintf("%q", u.Interface) })
-}
-
-// entries joins what is written for each uplink.
-func (m *managed) entries(of func(config.Uplink) string) string {
-	var all []string
-	for _, u := range m.cfg.Uplinks {
-		all = append(all, of(u))
-	}
-	return strings.Join(all, ", ")
 }
 
 // comment names the uplink in a listing.

@@ -1,10 +1,14 @@
 package firewall_test
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
+
+	"ftr/internal/firewall"
 )
 
 // Bits that other software uses: in the marks of connections and of packets.
@@ -46,6 +50,39 @@ func (b *bed) foreign(t *testing.T) {
 			if err := c.talk(); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// Packets go through with the mark of their connection's line, and come to the router itself without: what
+// it unpacks of them, if it is the end of a tunnel, would inherit it.
+func TestMarksAtRouter(t *testing.T) {
+	cfg := managed(bedConfig())
+	b := newBed(t, cfg)
+	const counts = "ct mark & 0xff != 0 meta mark & 0xff != 0 counter name marked_%[1]s\nct mark & 0xff != 0 meta mark & 0xff == 0 counter name bare_%[1]s\n"
+	var text strings.Builder
+	text.WriteString(firewall.Managed(cfg, turns(cfg)).String() + "table ip watch {\n")
+	for _, hook := range []string{"input", "forward"} {
+		fmt.Fprintf(&text, "counter marked_%[1]s { }\ncounter bare_%[1]s { }\nchain %[1]s {\ntype filter hook %[1]s priority 0;\n"+counts+"}\n", hook)
+	}
+	if err := loadNft(b.router, text.String()+"}\n"); err != nil {
+		t.Fatal(err)
+	}
+	b.serve(b.internet, internet+":80")
+	b.serve(b.router, ":81")
+	b.incoming(t, "81", 20)
+	for range 20 {
+		if err := b.mustDial(t, "", internet+":80").talk(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{"bare_input": true, "marked_input": false, "marked_forward": true} {
+		out, err := b.router.Output("nft", "list", "counter", "ip", "watch", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen := !strings.Contains(out, "packets 0 "); seen != want {
+			t.Errorf("packets seen: %t, want %t:\n%s", seen, want, out)
 		}
 	}
 }

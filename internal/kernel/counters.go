@@ -69,7 +69,7 @@ func (k *Kernel) counters(ctx context.Context) (map[config.Family]map[string]hea
 			return nil, err
 		case !ok:
 			continue
-		case c.use == 0:
+		case int(c.use) < c.tally.Uses():
 			return nil, firewall.ErrNoEvidence
 		}
 		if counts[c.family] == nil {

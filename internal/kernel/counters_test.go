@@ -275,6 +275,8 @@ func TestEvidenceGone(t *testing.T) {
 		"flush table ip " + firewall.EvidenceTable,
 		"delete table ip6 " + firewall.EvidenceTable,
 		"flush chain ip6 " + firewall.EvidenceTable + " arriving",
+		"flush chain ip " + firewall.EvidenceTable + " leaving",
+		"flush chain ip " + firewall.EvidenceTable + " sent",
 	} {
 		if commands != "" {
 			w.setEvidence("w0", "eth0.100")

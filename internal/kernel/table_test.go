@@ -122,7 +122,7 @@ func TestFirewallRepair(t *testing.T) {
 		{do: "insert rule inet ftr restore accept", drift: "chain restore"},
 		{do: "add chain inet ftr guest; add rule inet ftr guest drop; add rule inet ftr begin jump guest", drift: "chain begin, chain guest"},
 		{do: "add set inet ftr bank { type ipv4_addr; }", drift: "set bank"},
-		{do: "flush table inet ftr", drift: "chain restore, chain restore_own, chain begin and 15 more"},
+		{do: "flush table inet ftr", drift: "chain restore, chain restore_own, chain arrive and 16 more"},
 		{do: "flush chain inet ftr forward; delete chain inet ftr forward", drift: "chain forward"},
 		{do: "delete table inet ftr", drift: "it was removed", forgets: true},
 		{do: "chain inet ftr leave { policy drop; }", drift: "chain leave", forgets: true},
