@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ftr/internal/config"
@@ -38,7 +39,7 @@ func Managed(cfg *config.Config, turns []Turn) Table {
 	m.begin(turns)
 	m.forwards()
 	m.leave()
-	m.forward()
+	m.clamp()
 	m.lines()
 	return Table{m.objects}
 }
@@ -67,7 +68,7 @@ func (m *managed) restore() {
 	known := func(u config.Uplink) string { return fmt.Sprintf("%#x : goto %s", u.Mark, lineChain(u)) }
 	rules := m.inFamilies("", fmt.Sprintf("ct mark & %#x vmap { %%s }", mask), known)
 	whole := fmt.Sprintf("meta mark 0 ct mark & %#x == 0 meta mark set ct mark accept", ^mask)
-	m.chain("restore", hook("filter", "prerouting", restorePriority), append([]string{whole}, rules...)...)
+	m.chain("restore", hook("filter", "prerouting", restorePriority), slices.Concat([]string{whole}, rules, m.strays())...)
 	m.chain("restore_own", hook("route", "output", restorePriority), rules...)
 	m.chain("arrive", hook("filter", "input", restorePriority), fmt.Sprintf("ct mark & %#[1]x != 0 meta mark set meta mark & %#x", mask, ^mask))
 }
@@ -137,24 +138,26 @@ func (m *managed) leave() {
 	}
 }
 
-// forward looks at what goes through. Packets of no connection, such as the last ones of a connection that
-// was released, are not translated and would leave a line with an inside address: nobody could answer
-// them, and providers blame those who send them. TCP announces no larger segments than what a line
-// carries, where that is wanted.
-func (m *managed) forward() {
-	translated := func(f config.Family) string {
-		return m.named(func(u config.Uplink) bool { return u.Has(f) && (f == config.IPv4 || u.Inet6.NAT != config.KeepAddress) })
-	}
-	var rules []string
+// strays drops packets of no connection that would leave by a line, such as the last ones of a connection that
+// was released. They are not translated and would carry an inside address: nobody could answer them, and
+// providers blame those who send them. They alone are asked where they would go, so that all others need no
+// chain for it.
+func (m *managed) strays() (rules []string) {
 	for _, f := range families {
-		if names := translated(f); names != "" {
-			rules = append(rules, "ct state invalid "+only(f)+"oifname { "+names+" } drop")
+		if names := m.named(func(u config.Uplink) bool {
+			return u.Has(f) && (f == config.IPv4 || u.Inet6.NAT != config.KeepAddress)
+		}); names != "" {
+			rules = append(rules, "ct state invalid "+only(f)+"fib daddr . mark oifname { "+names+" } drop")
 		}
 	}
+	return rules
+}
+
+// clamp has TCP announce no larger segments than what a line carries, where that is wanted.
+func (m *managed) clamp() {
 	if names := m.named(func(u config.Uplink) bool { return u.ClampMSS }); names != "" {
-		rules = append(rules, "oifname { "+names+" } tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
+		m.chain("forward", hook("filter", "forward", restorePriority), "oifname { "+names+" } tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
 	}
-	m.chain("forward", hook("filter", "forward", restorePriority), rules...)
 }
 
 // named are the interfaces of some lines, as elements of a set.
