@@ -31,18 +31,20 @@ const (
 type bed struct {
 	t                                *testing.T
 	cfg                              *config.Config
+	family                           config.Family // that its connections are of
 	client, server, router, internet *netns.NS
 	providers                        []*netns.NS
 }
 
 // newBed builds the hosts and the router's rules, routes and sysctls as docs/architecture.md has them.
 func newBed(t *testing.T, cfg *config.Config) *bed {
-	b := &bed{t: t, cfg: cfg,
+	b := &bed{t: t, cfg: cfg, family: config.IPv4,
 		client: namespace(t, "client"), server: namespace(t, "server"),
 		router: namespace(t, "router"), internet: namespace(t, "internet")}
 	for _, ns := range []*netns.NS{b.client, b.server, b.router, b.internet} {
 		b.sysctl(ns, "conf/all/rp_filter", "0")
 		b.sysctl(ns, "conf/default/rp_filter", "0")
+		b.sysctl6(ns, "conf/default/accept_dad", "0") // hosts that look for duplicates are deaf for a second or two
 	}
 	b.sysctl(b.router, "ip_forward", "1")
 	b.sysctl(b.router, "fib_multipath_hash_policy", "1")
@@ -65,6 +67,7 @@ func (b *bed) line(i int) {
 	b.providers = append(b.providers, provider)
 	b.sysctl(provider, "ip_forward", "1")
 	b.sysctl(provider, "conf/all/rp_filter", "1")
+	b.sysctl6(provider, "conf/default/accept_dad", "0")
 	b.ip(b.router, fmt.Sprintf("link add wan%d type veth peer name router netns provider%[1]d", i),
 		fmt.Sprintf("addr add 100.64.%d.2/24 dev wan%[1]d", i), fmt.Sprintf("link set wan%d up", i))
 	b.ip(b.internet, fmt.Sprintf("link add line%d type veth peer name internet netns provider%[1]d", i),
@@ -126,12 +129,17 @@ func (b *bed) leads(table uint32, hops string) {
 	}
 }
 
-func (b *bed) address(i int) netip.Addr { return netip.AddrFrom4([4]byte{100, 64, byte(i), 2}) }
+func (b *bed) address(i int) netip.Addr {
+	if b.family == config.IPv6 {
+		return address6(i)
+	}
+	return netip.AddrFrom4([4]byte{100, 64, byte(i), 2})
+}
 
 // lineOf returns the uplink that an address belongs to, or -1.
 func (b *bed) lineOf(a netip.Addr) int {
 	for i := range b.cfg.Uplinks {
-		if a == b.address(i) {
+		if a == b.address(i) || customer6(i).Contains(a) {
 			return i
 		}
 	}
@@ -154,6 +162,9 @@ func (b *bed) noLeaks(t *testing.T) {
 		if fields[at] != "0" {
 			t.Errorf("%s was sent %s packets with the address of another line", ns.Name, fields[at])
 		}
+	}
+	if b.family == config.IPv6 {
+		b.noLeaks6(t)
 	}
 }
 

@@ -17,7 +17,7 @@ func (b *bed) serve(ns *netns.NS, address string) {
 	b.t.Helper()
 	var listener net.Listener
 	err := ns.Do(func() (err error) {
-		listener, err = net.Listen("tcp4", address)
+		listener, err = net.Listen("tcp", address)
 		return err
 	})
 	if err != nil {
@@ -61,7 +61,7 @@ func dial(ns *netns.NS, local, remote string) (*conn, error) {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(local)}
 	}
 	err := ns.Do(func() (err error) {
-		c.Conn, err = dialer.DialContext(context.Background(), "tcp4", remote)
+		c.Conn, err = dialer.DialContext(context.Background(), "tcp", remote)
 		return err
 	})
 	if err != nil {

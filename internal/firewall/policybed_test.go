@@ -42,6 +42,7 @@ type policyBed struct {
 	observed routing.Observation
 	now      routing.Situation
 	table    firewall.Table
+	have     routing.State // over IPv6
 }
 
 func newPolicyBed(t *testing.T, rest string) *policyBed {
@@ -67,8 +68,13 @@ func (b *policyBed) well(lines ...int) {
 			b.now.Reports[i].State = health.Up
 		}
 	}
-	selection := routing.Select(b.cfg, config.IPv4, b.now.Paths, b.now.Reports, b.now.Previous)
+	selection := routing.Select(b.cfg, b.family, b.now.Paths, b.now.Reports, b.now.Previous)
 	b.now.Previous = &selection
+	if b.family == config.IPv6 {
+		b.apply6(selection)
+		b.rules(selection)
+		return
+	}
 	var members []int
 	for _, m := range selection.Members {
 		members = append(members, m.Uplink)
@@ -106,7 +112,7 @@ func (b *policyBed) turns(selection routing.Selection) []firewall.Turn {
 	all := turns(b.cfg)
 	for _, c := range routing.DealChoices(b.cfg, b.now.Paths, b.now.Reports, selection) {
 		for _, m := range c.Members {
-			all = append(all, firewall.Turn{Family: config.IPv4, Policy: c.Policy, Uplink: m.Uplink, Weight: m.Weight})
+			all = append(all, firewall.Turn{Family: b.family, Policy: c.Policy, Uplink: m.Uplink, Weight: m.Weight})
 		}
 	}
 	return all

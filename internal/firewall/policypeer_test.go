@@ -17,13 +17,13 @@ import (
 // dialFrom connects from an address and port.
 func dialFrom(ns *netns.NS, local, remote string) (*conn, error) {
 	c := &conn{}
-	from, err := net.ResolveTCPAddr("tcp4", local)
+	from, err := net.ResolveTCPAddr("tcp", local)
 	if err != nil {
 		return nil, err
 	}
 	dialer := net.Dialer{Timeout: 3 * time.Second, LocalAddr: from}
 	err = ns.Do(func() (err error) {
-		c.Conn, err = dialer.DialContext(context.Background(), "tcp4", remote)
+		c.Conn, err = dialer.DialContext(context.Background(), "tcp", remote)
 		return err
 	})
 	if err != nil {
