@@ -111,6 +111,6 @@ func wrappers() map[string]string {
 		"down":     `ftr uplink "$1" --runtime-dir "$RUNTIME_DIRECTORY" | grep -q " down "`,
 		"cmpstate": `kernelstate | cmp - "$1"`,
 		"kernelstate": `ip rule; ip -6 rule; ip route show table all; ip -6 route show table all
-grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/fib_multipath_hash_policy | sort`,
+grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/fib_multipath_hash_policy /proc/sys/net/ipv4/icmp_errors_use_inbound_ifaddr | sort`,
 	}
 }

@@ -105,7 +105,7 @@ func TestUnprivileged(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{
-		"net/ipv4/ip_forward": "1", "net/ipv4/fib_multipath_hash_policy": "1",
+		"net/ipv4/ip_forward": "1", "net/ipv4/fib_multipath_hash_policy": "1", "net/ipv4/icmp_errors_use_inbound_ifaddr": "1",
 		"net/ipv4/conf/wan1/rp_filter": "2", "net/ipv4/conf/wan3/ignore_routes_with_linkdown": "1",
 	} {
 		value, err := b.Router.Output("cat", "/proc/sys/"+key)

@@ -48,6 +48,7 @@ func newBed(t *testing.T, cfg *config.Config) *bed {
 	}
 	b.sysctl(b.router, "ip_forward", "1")
 	b.sysctl(b.router, "fib_multipath_hash_policy", "1")
+	b.sysctl(b.router, "icmp_errors_use_inbound_ifaddr", "1")
 	b.ip(b.router,
 		"link add lan0 type veth peer name eth0 netns client", "addr add "+routerLAN+"/24 dev lan0", "link set lan0 up",
 		"link add dmz0 type veth peer name eth0 netns server", "addr add 192.0.2.1/24 dev dmz0", "link set dmz0 up")

@@ -67,8 +67,8 @@ func TestManyLines(t *testing.T) {
 	if took := time.Since(begin); took > 500*time.Millisecond {
 		t.Errorf("the first plan for %d lines took %s", len(cfg.Uplinks), took)
 	}
-	// For each line two routes, two rules, two sysctls; two defaults, two rules and two sysctls for all.
-	if n := 6*config.MaxUplinks + 6; len(steps) != n {
+	// For each line two routes, two rules, two sysctls; two defaults, two rules and three sysctls for all.
+	if n := 6*config.MaxUplinks + 7; len(steps) != n {
 		t.Errorf("%d steps, want %d", len(steps), n)
 	}
 	obs.Have = want

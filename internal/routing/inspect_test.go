@@ -117,7 +117,7 @@ func TestInspect(t *testing.T) {
 		{
 			"strict rp_filter", modern, func(_ *config.Config, obs *routing.Observation) {
 				obs.Have.Sysctls = slices.Clone(obs.Have.Sysctls)
-				obs.Have.Sysctls[2].Value = "1"
+				obs.Have.Sysctls[3].Value = "1"
 			},
 			"uplink eth1 (eth1): rp_filter is 1 (strict), which drops replies that arrive on this line; monitor sets it to 2 (loose); see that no other program sets it back", "rp-filter-strict", false,
 		},

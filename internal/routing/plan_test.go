@@ -34,6 +34,7 @@ func TestPlanFirstStart(t *testing.T) {
 	cfg, obs := two(modern)
 	const want = `sysctl -w net/ipv4/ip_forward=1
 sysctl -w net/ipv4/fib_multipath_hash_policy=1
+sysctl -w net/ipv4/icmp_errors_use_inbound_ifaddr=1
 sysctl -w net/ipv4/conf/eth1/rp_filter=2
 sysctl -w net/ipv4/conf/eth1/ignore_routes_with_linkdown=1
 sysctl -w net/ipv4/conf/eth2/rp_filter=2
@@ -164,7 +165,7 @@ func TestPlanDrift(t *testing.T) {
 		want   string
 	}{
 		{"nothing", func(*routing.State) {}, ""},
-		{"sysctl", func(s *routing.State) { s.Sysctls[2].Value = "1" }, "sysctl -w net/ipv4/conf/eth1/rp_filter=2\n"},
+		{"sysctl", func(s *routing.State) { s.Sysctls[3].Value = "1" }, "sysctl -w net/ipv4/conf/eth1/rp_filter=2\n"},
 		{"route gone", replace(wanRoute), "ip route replace default via 192.0.2.1 dev eth1 src 192.0.2.2 table 1 protocol 117\n"},
 		{"route changed", replace(wanRoute, intruder), "ip route replace default via 192.0.2.1 dev eth1 src 192.0.2.2 table 1 protocol 117\n"},
 		{"tagged route that cannot be expressed", replace(wanRoute, strange), "ip route replace default via 192.0.2.1 dev eth1 src 192.0.2.2 table 1 protocol 117\n"},

@@ -37,7 +37,7 @@ func ScopeOf(cfg *config.Config) Scope {
 		Families:      cfg.Families(),
 		FirstPriority: n.BasePriority,
 		LastPriority:  lastPlace(n),
-		Sysctls:       []string{sysctlForward, sysctlHashPolicy, rpFilter("all")},
+		Sysctls:       []string{sysctlForward, sysctlHashPolicy, sysctlErrors, rpFilter("all")},
 	}
 	for _, u := range cfg.Uplinks {
 		scope.Interfaces = append(scope.Interfaces, u.Interface)
@@ -166,6 +166,10 @@ const (
 	// sysctlHashPolicy 1: connections are spread by addresses and ports; the kernel's default 0 gives
 	// all connections between two hosts to one line (Documentation/networking/ip-sysctl.rst).
 	sysctlHashPolicy = "net/ipv4/fib_multipath_hash_policy"
+	// sysctlErrors 1: the router's own ICMP errors have an address of the interface that the packet came in
+	// on, and so leave by its line; with 0 it is that of whatever line new connections use. Over IPv6 the
+	// kernel does so by itself (since 5.11).
+	sysctlErrors = "net/ipv4/icmp_errors_use_inbound_ifaddr"
 )
 
 // rpFilter 2 is loose reverse path filtering (RFC 3704 §2.4): a reply is welcome on each line.
@@ -194,7 +198,7 @@ func ourValue(key string) string {
 
 // sysctls are the wanted values of those that exist.
 func sysctls(cfg *config.Config, obs *Observation) []Sysctl {
-	keys := []string{sysctlForward, sysctlHashPolicy}
+	keys := []string{sysctlForward, sysctlHashPolicy, sysctlErrors}
 	for _, u := range cfg.Uplinks {
 		keys = append(keys, rpFilter(u.Interface), ignoreLinkDown(u.Interface))
 	}

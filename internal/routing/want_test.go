@@ -49,6 +49,7 @@ rule from all fwmark 0x3/0xff lookup 3 priority 40005 protocol 117
 rule from all lookup 4 priority 40006 protocol 117
 net/ipv4/ip_forward = 1
 net/ipv4/fib_multipath_hash_policy = 1
+net/ipv4/icmp_errors_use_inbound_ifaddr = 1
 net/ipv4/conf/eth1/rp_filter = 2
 net/ipv4/conf/eth1/ignore_routes_with_linkdown = 1
 net/ipv4/conf/ppp0/rp_filter = 2
@@ -80,6 +81,7 @@ rule from all fwmark 0x3/0xff lookup 3 priority 20005 protocol 117
 rule from all lookup 4 priority 20006 protocol 117
 net/ipv4/ip_forward = 1
 net/ipv4/fib_multipath_hash_policy = 1
+net/ipv4/icmp_errors_use_inbound_ifaddr = 1
 net/ipv4/conf/eth1/rp_filter = 2
 net/ipv4/conf/eth1/ignore_routes_with_linkdown = 1
 net/ipv4/conf/eth3/rp_filter = 2
@@ -179,7 +181,8 @@ func TestScopeOf(t *testing.T) {
 		Families: []config.Family{config.IPv4}, Interfaces: []string{"eth1", "ppp0", "lan0", "dmz0"}, Tables: []uint32{1, 2, 3},
 		FirstPriority: 40000, LastPriority: 40501,
 		Sysctls: []string{
-			"net/ipv4/ip_forward", "net/ipv4/fib_multipath_hash_policy", "net/ipv4/conf/all/rp_filter",
+			"net/ipv4/ip_forward", "net/ipv4/fib_multipath_hash_policy", "net/ipv4/icmp_errors_use_inbound_ifaddr",
+			"net/ipv4/conf/all/rp_filter",
 			"net/ipv4/conf/eth1/rp_filter", "net/ipv4/conf/eth1/ignore_routes_with_linkdown",
 			"net/ipv4/conf/ppp0/rp_filter", "net/ipv4/conf/ppp0/ignore_routes_with_linkdown",
 		},

@@ -53,7 +53,7 @@ type Kernel struct {
 func New() *Kernel {
 	k := &Kernel{
 		sysctls: map[string]string{
-			"net/ipv4/ip_forward": "0", "net/ipv4/fib_multipath_hash_policy": "0",
+			"net/ipv4/ip_forward": "0", "net/ipv4/fib_multipath_hash_policy": "0", "net/ipv4/icmp_errors_use_inbound_ifaddr": "0",
 			"net/ipv6/fib_multipath_hash_policy": "0", forwarding6: "0",
 		},
 		leases:   map[string]netip.Addr{},
