@@ -1,12 +1,16 @@
 package firewall_test
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"ftr/internal/config"
 	"ftr/internal/netns"
@@ -59,7 +63,38 @@ func newBed(t *testing.T, cfg *config.Config) *bed {
 		b.line(i)
 	}
 	b.policy()
+	b.connected()
 	return b
+}
+
+// connected waits until neighbours hear each other: a loaded kernel may take seconds to see that a link has
+// come up, and sends nothing before.
+func (b *bed) connected() {
+	b.t.Helper()
+	b.reaches(b.client, routerLAN)
+	b.reaches(b.server, "192.0.2.1")
+	for i, provider := range b.providers {
+		b.reaches(provider, b.address(i).String())
+		b.reaches(provider, fmt.Sprintf("198.18.%d.2", i))
+	}
+}
+
+// reaches waits until a host refuses a connection.
+func (b *bed) reaches(from *netns.NS, address string) {
+	b.t.Helper()
+	dialer := net.Dialer{Timeout: 300 * time.Millisecond}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		err := from.Do(func() error {
+			_, err := dialer.DialContext(b.t.Context(), "tcp", address+":9")
+			return err
+		})
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return
+		case time.Now().After(deadline):
+			b.t.Fatalf("%s does not reach %s: %v", from.Name, address, err)
+		}
+	}
 }
 
 // line builds one uplink, its provider and the provider's way to the internet host.

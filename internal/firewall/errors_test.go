@@ -27,6 +27,7 @@ type errorsBed struct {
 	*policyBed
 	internetHost, clientHost, serverHost string
 	kept                                 string // the client's public address, which is the third line's; or ""
+	counted                              map[string]string
 }
 
 const byPort = `
@@ -60,6 +61,10 @@ func newErrorsBed(t *testing.T, name string) *errorsBed {
 	}
 	if b.family == config.IPv6 {
 		b.internetHost, b.clientHost, b.serverHost = internet6, client6, serverDMZ6
+	}
+	b.counted = map[string]string{}
+	for _, ns := range append([]*netns.NS{b.client, b.server, b.router, b.internet}, b.providers...) {
+		b.counted[ns.Name] = b.errorsOf(ns)
 	}
 	for i := range 3 {
 		b.serve(b.internet, net.JoinHostPort(b.internetHost, fmt.Sprint(8000+i)))
@@ -99,7 +104,8 @@ func (b *errorsBed) route(ns *netns.NS, destination, words string) {
 	if err != nil || strings.Count(out, "\n") != 1 {
 		b.t.Fatalf("routes of %s to %s: %q, %v", ns.Name, destination, out, err)
 	}
-	fields := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(out, "linkdown", ""), "pref medium", ""))
+	out, _, _ = strings.Cut(strings.NewReplacer("linkdown", "", "pref medium", "").Replace(out), "mtu lock")
+	fields := strings.Fields(out)
 	if err := ns.Run("ip", append([]string{flag, "route", "replace"}, append(fields, strings.Fields(words)...)...)...); err != nil {
 		b.t.Fatal(err)
 	}
@@ -114,7 +120,12 @@ func large(c *conn) error {
 		_, err := fmt.Fprintln(c, text)
 		done <- err
 	}()
-	got, err := c.read()
+	c.SetReadDeadline(time.Now().Add(15 * time.Second)) // TCP waits before it sends again what was too large
+	var err error
+	if !c.lines.Scan() {
+		err = fmt.Errorf("read: end of connection: %w", c.lines.Err())
+	}
+	got := c.lines.Text()
 	if err = errors.Join(err, <-done); err != nil || got != text {
 		return fmt.Errorf("%d of %d bytes came back: %w", len(got), len(text), err)
 	}
@@ -153,20 +164,40 @@ var errorBeds = []string{"IPv4", "IPv4, public", "IPv6", "IPv6, kept"}
 func TestTrafficTooLarge(t *testing.T) {
 	for _, name := range errorBeds {
 		t.Run(name, func(t *testing.T) {
+			b := newErrorsBed(t, name)
+			inside, outside := []string{"192.168.1.0/24", "192.0.2.0/24"}, b.internetHost
+			if b.family == config.IPv6 {
+				inside, outside = []string{"fd00:0:0:1::/64", "fd00:0:0:2::/64"}, "2001:db8:ffff::/64"
+			}
+			switch {
+			case b.kept != "" && b.family == config.IPv6:
+				inside = append(inside, "2001:db8:2:1000::/64")
+			case b.kept != "":
+				inside = append(inside, "203.0.113.0/24")
+			}
+			t.Run("inside", func(t *testing.T) {
+				for _, n := range inside {
+					b.route(b.router, n, fmt.Sprintf("mtu lock %d", narrow))
+				}
+				b.transfers(t, false)
+				b.told(t, b.router)
+			})
+			for _, n := range inside {
+				b.route(b.router, n, "")
+			}
+			b.forget()
 			t.Run("behind the provider", func(t *testing.T) {
-				b := newErrorsBed(t, name)
 				for _, p := range b.providers {
-					destination := b.internetHost
-					if b.family == config.IPv6 {
-						destination = "2001:db8:ffff::/64"
-					}
-					b.route(p, destination, fmt.Sprintf("mtu lock %d", narrow))
+					b.route(p, outside, fmt.Sprintf("mtu lock %d", narrow))
 				}
 				b.transfers(t, true)
 				b.told(t, b.providers...)
 			})
+			for _, p := range b.providers {
+				b.route(p, outside, "")
+			}
+			b.forget()
 			t.Run("the line", func(t *testing.T) {
-				b := newErrorsBed(t, name)
 				for i, p := range b.providers {
 					b.ip(b.router, fmt.Sprintf("link set wan%d mtu %d", i, narrow))
 					b.ip(p, fmt.Sprintf("link set router mtu %d", narrow))
@@ -174,38 +205,45 @@ func TestTrafficTooLarge(t *testing.T) {
 				b.transfers(t, true)
 				b.told(t, b.router)
 			})
-			t.Run("inside", func(t *testing.T) {
-				b := newErrorsBed(t, name)
-				networks, bits := []string{"192.168.1.0/24", "192.0.2.0/24"}, 24
-				if b.family == config.IPv6 {
-					networks, bits = []string{"fd00:0:0:1::/64", "fd00:0:0:2::/64"}, 64
-				}
-				if b.kept != "" {
-					networks = append(networks, netip.PrefixFrom(netip.MustParseAddr(b.kept), bits).Masked().String())
-				}
-				for _, n := range networks {
-					b.route(b.router, n, fmt.Sprintf("mtu lock %d", narrow))
-				}
-				b.transfers(t, false)
-				b.told(t, b.router)
-			})
 		})
 	}
 }
 
-// told wants that hosts have sent errors about packets that are too large.
+// forget has all hosts forget what was told them, and counts anew.
+func (b *errorsBed) forget() {
+	b.t.Helper()
+	for _, ns := range append([]*netns.NS{b.client, b.server, b.router, b.internet}, b.providers...) {
+		for _, flag := range []string{"-4", "-6"} {
+			if err := ns.Run("ip", flag, "route", "flush", "cache"); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		b.counted[ns.Name] = b.errorsOf(ns)
+	}
+}
+
+// told wants that hosts have sent errors about packets that are too large since they forgot.
 func (b *errorsBed) told(t *testing.T, hosts ...*netns.NS) {
 	t.Helper()
+	for _, ns := range hosts {
+		if now := b.errorsOf(ns); now == b.counted[ns.Name] {
+			t.Errorf("%s told nobody that a packet is too large: %s", ns.Name, now)
+		}
+	}
+}
+
+// errorsOf is a host's counter of such errors.
+func (b *errorsBed) errorsOf(ns *netns.NS) string {
+	b.t.Helper()
 	counter := "IcmpOutDestUnreachs"
 	if b.family == config.IPv6 {
 		counter = "Icmp6OutPktTooBigs"
 	}
-	for _, ns := range hosts {
-		out, err := ns.Output("nstat", "-as", counter)
-		if err != nil || !strings.Contains(out, counter) {
-			t.Errorf("%s told nobody that a packet is too large: %q, %v", ns.Name, out, err)
-		}
+	out, err := ns.Output("nstat", "-asz", counter)
+	if err != nil || !strings.Contains(out, counter) {
+		b.t.Fatalf("counters of %s: %q, %v", ns.Name, out, err)
 	}
+	return out
 }
 
 // report is an ICMP error as a host receives it.

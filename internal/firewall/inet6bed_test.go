@@ -90,7 +90,7 @@ func (b *bed) wire6() {
 	}
 	b.ip(b.client, "route add ::/0 via "+routerLAN6+" src "+client6)
 	b.ip(b.server, "addr add "+serverDMZ6+"/64 dev eth0 nodad", "route add ::/0 via "+outerDMZ6)
-	b.ip(b.internet, "addr add "+internet6+"/128 dev lo", "addr add "+otherHost6+"/128 dev lo")
+	b.ip(b.internet, "addr add "+internet6+"/128 dev lo nodad", "addr add "+otherHost6+"/128 dev lo nodad")
 	for i, provider := range b.providers {
 		b.ip(b.router, fmt.Sprintf("addr add %s/64 dev wan%d nodad", address6(i), i), fmt.Sprintf("addr add fe80::2/64 dev wan%d nodad", i))
 		b.ip(b.internet,

@@ -76,7 +76,7 @@ func TestTrafficPolicies6(t *testing.T) {
 				}
 				want := b.explained(test.packet)
 				var got []int
-				for line := range b.used(t, 16, test.from, test.packet.Source.String(), remote) {
+				for line := range b.used(t, 48, test.from, test.packet.Source.String(), remote) {
 					got = append(got, line)
 				}
 				slices.Sort(got)
