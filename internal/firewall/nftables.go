@@ -28,11 +28,12 @@ func Nftables(cfg *config.Config) string {
 const usage = `
 They do what the program relies on, in one table of their own (%s, family inet), and leave filtering to you:
 
-restore, restore_own  packets get the mark of their connection back before they are routed
+restore, restore_own  packets get the mark of their connection back before they are routed; what belongs to no
+                      connection and would leave with an inside address is dropped
+arrive                packets to the router itself lose it again: what they carry, in a tunnel, has its own
 begin, from...        a connection that comes in on a line belongs to it, so that its answers leave there
 leave, leave...       one that goes out belongs to the line that the routes chose, and gets its address
-forward               what belongs to no connection does not leave with an inside address; TCP announces
-                      segments that fit the path, on lines that want it
+forward               TCP announces segments that fit the path, on lines that want it
 
 Try the file, which changes nothing, and load it; loading it again replaces the table in one step:
 
