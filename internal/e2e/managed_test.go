@@ -73,7 +73,7 @@ func TestManaged(t *testing.T) {
 	}
 	b.exactly("all is well", 60, []int{20, 20, 20})
 	b.incoming("all is well", 20)
-	rules := b.rules()
+	rules, events := b.rules(), b.monitor()
 
 	knocks := b.knock(3 * time.Second)
 	b.pause(300 * time.Millisecond)
@@ -97,6 +97,9 @@ func TestManaged(t *testing.T) {
 	b.exactly("the line is back", 60, []int{20, 20, 20})
 	if now := b.rules(); now != rules {
 		t.Errorf("failure and recovery changed the rules from\n%s\nto\n%s", rules, now)
+	}
+	if told := events.all(); told != "" {
+		t.Errorf("failure and recovery changed something in nf_tables:\n%s", told)
 	}
 	b.noLeaks()
 }
@@ -124,11 +127,22 @@ func TestManagedWeights(t *testing.T) {
 	for range 4 {
 		b.exactly("weights", 6, []int{1, 2, 3, 0})
 	}
+	events := b.monitor()
 	for i := range 3 {
 		b.must(b.CutCarrier(i))
 	}
 	b.uses(time.Second, 3)
 	b.exactly("the standby line", 6, []int{0, 0, 0, 6})
+	told := events.all()
+	for line := range strings.Lines(told) {
+		deal := strings.Contains(line, " inet ftr deal") || strings.Contains(line, " set inet ftr __map") // its anonymous map
+		if !deal && !strings.Contains(line, " inet ftr_scratch") {
+			t.Errorf("another group carries, and that changed more than the deal: %s", line)
+		}
+	}
+	if !strings.Contains(told, "add rule inet ftr deal ") {
+		t.Errorf("no new deal was told:\n%s", told)
+	}
 	for i := range 3 {
 		b.must(b.Restore(i))
 	}
@@ -174,12 +188,16 @@ table inet tailscale {
 			t.Fatalf("uplink up: %d: %s", code, out)
 		}
 	}
+	events := b.monitor()
 	for i := range 100 {
 		line := i % 3
 		b.must(b.CutCarrier(line))
 		b.wait(fmt.Sprintf("failure %d is seen", i+1), time.Second, func() bool { return len(b.selected()) < 3 })
 		b.must(b.Restore(line))
 		b.uses(5*time.Second, 0, 1, 2)
+	}
+	if told := events.all(); told != "" {
+		t.Errorf("100 failures changed something in nf_tables:\n%s", told)
 	}
 	if now := foreign(); now != want {
 		t.Errorf("after 100 failures others' tables changed from\n%s\nto\n%s", want, now)
