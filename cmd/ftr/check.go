@@ -21,7 +21,7 @@ func checkCommand(f *flags) *cobra.Command {
 	})
 	c.Long = `check reads the configuration and looks at this host, and says everything that is wrong with both:
 each mistake in the file with its line and column, and what will not work here. It changes nothing and needs
-no privileges.
+no privileges, except to look at the firewall rules of others beside a managed firewall; it says so where it may not.
 
 Exit code: 0 all is well, or there are only warnings; 1 there are warnings and --strict was given; 2 errors.`
 	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 if there are warnings")
@@ -50,6 +50,9 @@ func check(ctx context.Context, f *flags, strict bool, w io.Writer) error {
 				warned++
 			}
 			fmt.Fprintf(w, "%s: this host: %s\n", level, h)
+		}
+		if text := unseen(cfg); text != "" {
+			fmt.Fprintf(w, "note: this host: %s\n", text)
 		}
 	}
 	fmt.Fprintf(w, "%s: %s, %s\n", f.config, count(bad, "error"), count(warned, "warning"))

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -17,7 +19,7 @@ import (
 const firewallCodes = "firewall-"
 
 // inspectFirewall holds the configuration against the firewall rules of this host. Who may not read them
-// is told nothing about them.
+// learns that from unseen.
 func inspectFirewall(ctx context.Context, cfg *config.Config) []routing.Warning {
 	k, err := kernel.Open(kernel.Options{})
 	if err != nil {
@@ -33,19 +35,41 @@ func inspectFirewall(ctx context.Context, cfg *config.Config) []routing.Warning 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	ruleset, err := k.Ruleset(ctx)
+	have, err := k.NftVersion(ctx)
 	if errors.Is(err, kernel.ErrNoNft) {
 		return []routing.Warning{{Code: firewallCodes + "no-nft", Subject: "firewall: managed", Error: true,
 			Text: "the program nft is not installed", Cure: "install the package nftables, or set firewall: manual and load the rules of generate_iptables"}}
 	}
-	if err != nil {
-		return nil
-	}
 	var ws []routing.Warning
-	for _, c := range firewall.Conflicts(cfg, ruleset) {
+	if err == nil && firewall.Outdated(have) {
+		ws = append(ws, routing.Warning{Code: firewallCodes + "old-nft", Subject: "the program nft",
+			Text: fmt.Sprintf("is version %s, and the oldest that a managed firewall is tested with is %s", have, firewall.OldestNft), Cure: "use a newer one, or set firewall: manual"})
+	}
+	return append(ws, inspectRules(ctx, cfg, k)...)
+}
+
+// inspectRules holds the configuration against the rules of others, in nf_tables and in iptables-legacy.
+func inspectRules(ctx context.Context, cfg *config.Config, k *kernel.Kernel) []routing.Warning {
+	ruleset, err := k.Ruleset(ctx)
+	legacy, legacyErr := k.LegacyRules(ctx)
+	var ws []routing.Warning
+	for _, c := range append(firewall.Conflicts(cfg, ruleset), firewall.LegacyConflicts(cfg, legacy)...) {
 		ws = append(ws, routing.Warning{Code: firewallCodes + "conflict", Subject: c.Chain, Text: c.Text, Cure: c.Cure})
 	}
+	// Who has no privileges is told so once, instead of what each of them is needed for.
+	if err := errors.Join(err, legacyErr); err != nil && os.Geteuid() == 0 {
+		ws = append(ws, routing.Warning{Code: firewallCodes + "unseen", Subject: "firewall: managed",
+			Text: "not all rules of others could be looked at for conflicts", Cure: err.Error()})
+	}
 	return ws
+}
+
+// unseen says what of this host's firewall check leaves out for somebody without privileges; "": nothing.
+func unseen(cfg *config.Config) string {
+	if cfg.Firewall != config.FirewallManaged || os.Geteuid() == 0 {
+		return ""
+	}
+	return "the firewall rules of others were not looked at for conflicts with the managed table: only root may read them all (sudo ftr check)"
 }
 
 // tellFirewall logs the warnings about the firewall; the daemon tells the others as they come and go.

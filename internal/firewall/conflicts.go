@@ -79,10 +79,7 @@ func (r *reader) rule(line string) {
 		r.tell("early", fmt.Sprintf("translates in %s: such connections get no mark of a line (%s)", r.early, line), "give that chain a higher priority")
 	}
 	if m := markRule.FindStringSubmatch(line); m != nil {
-		if bits := written(m[1], m[2]) & r.mine; bits != 0 {
-			r.tell("write", fmt.Sprintf("writes mark bits %#x that are ours (%s)", bits, line),
-				"remove the rule if it is one of generate_iptables or generate_nftables; otherwise let it keep these bits, or set base_fwmark, fwmark_mask and steer_mask to bits that nobody uses")
-		}
+		r.writes(written(m[1], m[2]), line)
 		line = strings.TrimSuffix(line, m[0])
 	}
 	if m := markMatch.FindStringSubmatch(line); m != nil {
@@ -90,9 +87,22 @@ func (r *reader) rule(line string) {
 		if m[1] != "" {
 			mask = number(m[1])
 		}
-		if bits := mask & r.mine; bits != 0 {
-			r.tell("match", fmt.Sprintf("matches mark bits %#x that are ours (%s)", bits, line), "let it match its own bits alone (mark & MASK == VALUE)")
-		}
+		r.matches(mask, line)
+	}
+}
+
+// writes notes that a rule writes bits of a mark, if some are ours.
+func (r *reader) writes(bits uint32, rule string) {
+	if bits &= r.mine; bits != 0 {
+		r.tell("write", fmt.Sprintf("writes mark bits %#x that are ours (%s)", bits, rule),
+			"remove the rule if it is one of generate_iptables or generate_nftables; otherwise let it keep these bits, or set base_fwmark, fwmark_mask and steer_mask to bits that nobody uses")
+	}
+}
+
+// matches notes that a rule looks at bits of a mark, if some are ours.
+func (r *reader) matches(bits uint32, rule string) {
+	if bits &= r.mine; bits != 0 {
+		r.tell("match", fmt.Sprintf("matches mark bits %#x that are ours (%s)", bits, rule), "let it match its own bits alone (mark & MASK == VALUE)")
 	}
 }
 

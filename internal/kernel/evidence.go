@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
-	"time"
 
 	"ftr/internal/config"
 	"ftr/internal/firewall"
@@ -14,9 +12,6 @@ import (
 
 // ErrNoNft is wrapped by errors that mean that nft(8) is not installed.
 var ErrNoNft = fmt.Errorf("%w: the program nft is not installed (package nftables)", firewall.ErrUnavailable)
-
-// nftTimeout is far more than nft needs, even for thousands of lines on a busy machine.
-const nftTimeout = 10 * time.Second
 
 // SetEvidence makes the tables that count the traffic of the interfaces, or replaces them, in one
 // transaction; counters begin at zero. Nothing else in the ruleset is touched. The error wraps ErrNoNft
@@ -57,24 +52,4 @@ func (k *Kernel) evidence() (families []config.Family, err error) {
 		}
 	}
 	return families, err
-}
-
-// findProgram returns the first of the names that is a program.
-func findProgram(names []string) (string, error) {
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", ErrNoNft
-}
-
-// firstLines keeps of a message what fits a line of log: nft quotes the lines that it dislikes.
-func firstLines(s string) string {
-	const most = 300
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > most {
-		s = s[:most] + "..."
-	}
-	return s
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
-	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -196,25 +194,9 @@ func (k *Kernel) nft(ctx context.Context, text string) error {
 
 // runNft runs nft(8) in the namespace of k and returns what it prints.
 func (k *Kernel) runNft(ctx context.Context, input string, args ...string) (string, error) {
-	path, err := findProgram(k.nftPaths)
-	if err != nil {
-		return "", err
+	path := findProgram(k.nftPaths)
+	if path == "" {
+		return "", ErrNoNft
 	}
-	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
-	defer cancel()
-	var out, said strings.Builder
-	err = k.inside(func() error {
-		cmd := exec.CommandContext(ctx, path, args...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &said
-		cmd.Env = []string{"LC_ALL=C"}
-		err := cmd.Run()
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("run nft: %w", ctx.Err())
-		case err != nil:
-			return fmt.Errorf("run nft: %w: %s", err, firstLines(said.String()))
-		}
-		return nil
-	})
-	return out.String(), err
+	return k.run(ctx, input, path, args...)
 }
