@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ftr/internal/config"
@@ -14,10 +15,20 @@ import (
 var ErrNoNft = fmt.Errorf("%w: the program nft is not installed (package nftables)", firewall.ErrUnavailable)
 
 // SetEvidence makes the tables that count the traffic of the interfaces, or replaces them, in one
-// transaction; counters begin at zero. Nothing else in the ruleset is touched. The error wraps ErrNoNft
-// if nft(8) is not there; all else works without it.
+// transaction; counters begin at zero. A table of ours in another family goes. Nothing else in the ruleset is
+// touched. The error wraps ErrNoNft if nft(8) is not there; all else works without it.
 func (k *Kernel) SetEvidence(ctx context.Context, families []config.Family, interfaces []string) error {
-	if err := k.nft(ctx, firewall.Evidence(families, interfaces)); err != nil {
+	text := firewall.Evidence(families, interfaces)
+	have, err := k.evidence()
+	for _, f := range have {
+		if !slices.Contains(families, f) {
+			text += firewall.EvidenceRemoval(f)
+		}
+	}
+	if err == nil || errors.Is(err, ErrNoNetfilter) { // without it nft has the better words
+		err = k.nft(ctx, text)
+	}
+	if err != nil {
 		return fmt.Errorf("set up the tables that count traffic: %w", err)
 	}
 	return nil

@@ -57,9 +57,7 @@ func (k *Kernel) SetEvidence(ctx context.Context, families []config.Family, inte
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.evidence == nil {
-		k.evidence = map[config.Family]map[string]health.Packets{}
-	}
+	k.evidence = map[config.Family]map[string]health.Packets{}
 	for _, f := range families {
 		k.evidence[f] = map[string]health.Packets{}
 		for _, name := range interfaces {
