@@ -28,6 +28,8 @@ type Kernel interface {
 	Apply(ctx context.Context, step routing.Step) error
 	// Events calls hint whenever something may have changed, until ctx ends.
 	Events(ctx context.Context, hint func(routing.Hint)) error
+	// Solicit asks the routers on an interface to advertise themselves (RFC 4861 §6.3.7).
+	Solicit(ctx context.Context, device string) error
 }
 
 // Prober asks one target through one uplink and returns the round-trip time. The error is the reason

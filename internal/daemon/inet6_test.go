@@ -185,6 +185,38 @@ func TestRouterAdvertisements(t *testing.T) {
 	})
 }
 
+// Where the kernel has missed the advertisements, since it was forwarding before, routers are asked: at once,
+// and no more than three times where none answers.
+func TestRoutersAreAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldOf(t, parseWhole(t, bothFamilies))
+		w.must(w.kernel.Play(routing.Step{Op: routing.Set, Sysctl: &routing.Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"}}))
+		w.kernel.SetRouter("eth1", netip.MustParseAddr("fe80::1"))
+		began := time.Now()
+		defer w.run()()
+		asked := func(device string) int { return w.kernel.Solicitations(device) }
+		w.until(time.Second, "eth1 has a router", func() bool { return w.defaults6() == "eth1*1 eth2*2" && asked("eth1") == 1 })
+		for n, at := range []time.Duration{0, 4 * time.Second, 8 * time.Second} {
+			w.until(time.Until(began.Add(at+time.Second)), "eth3 is asked again", func() bool { return asked("eth3") == n+1 })
+			if since := time.Since(began); since < at {
+				t.Errorf("eth3 was asked for the time %d after %s", n+1, since)
+			}
+		}
+		time.Sleep(time.Minute)
+		if one, two, three := asked("eth1"), asked("eth2"), asked("eth3"); one != 1 || two != 0 || three != 3 {
+			t.Errorf("routers were asked %d, %d and %d times, want 1, 0 and 3", one, two, three)
+		}
+		if n := w.logs.count("no router has advertised itself: asking for one on eth3"); n != 1 {
+			t.Errorf("it was told %d times", n)
+		}
+		// A line that comes back is asked anew.
+		w.must(w.kernel.SetCarrier("eth3", false))
+		time.Sleep(time.Second)
+		w.must(w.kernel.SetCarrier("eth3", true))
+		w.until(time.Second, "eth3 is asked anew", func() bool { return asked("eth3") == 4 })
+	})
+}
+
 // A delegated prefix that comes and changes is followed within a second or so.
 func TestDelegatedPrefix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

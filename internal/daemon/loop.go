@@ -57,14 +57,16 @@ type loop struct {
 	modes    map[string]status.Mode // by interface
 	released map[place]bool         // paths that are down and whose connections were let go
 	failback failback
-	stands   standings
-	sources  sources
-	gone     []config.Uplink // were removed, and their connections are to be let go
-	settled  bool            // the kernel holds the selections as they are
-	known    []Known         // from before the restart
-	voteless []config.Target // that are silent through all lines
-	votesAt  time.Time       // when that is to be looked at next
-	waiting  []command       // done, but not published yet
+	// solicited is what was asked of routers, by interface.
+	solicited map[string]solicitation
+	stands    standings
+	sources   sources
+	gone      []config.Uplink // were removed, and their connections are to be let go
+	settled   bool            // the kernel holds the selections as they are
+	known     []Known         // from before the restart
+	voteless  []config.Target // that are silent through all lines
+	votesAt   time.Time       // when that is to be looked at next
+	waiting   []command       // done, but not published yet
 	// publishAt is when the next picture is due, if unpublished: something happened since the last.
 	publishAt   time.Time
 	unpublished bool
@@ -88,7 +90,7 @@ func newLoop(opts Options, watch chan watched, guard chan guarded) *loop {
 	return &loop{
 		Options: opts, scope: routing.ScopeOf(opts.Config).Whole(), retry: firstRetry, known: opts.Known,
 		answers: make(chan answer), watch: watch, guard: guard, modes: maps.Clone(opts.Modes), released: map[place]bool{},
-		stands: standings{}, sources: sources{},
+		solicited: map[string]solicitation{}, stands: standings{}, sources: sources{},
 		failback: failback{carried: map[place]bool{}, due: map[place]bool{}},
 	}
 }
@@ -159,6 +161,11 @@ func (l *loop) wake() time.Time {
 			next = earliest(next, at)
 		}
 	}
+	for _, s := range l.solicited {
+		if !s.next.IsZero() {
+			next = earliest(next, s.next)
+		}
+	}
 	return next
 }
 
@@ -190,6 +197,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	// Probes come last: their routes exist by now, and applying does not eat into the wait for answers.
 	now = time.Now()
+	l.solicit(ctx, now)
 	l.vote(now)
 	l.send(ctx, l.poll(now))
 	l.vote(now) // what silence just showed of a target may have to be asked through other lines at once

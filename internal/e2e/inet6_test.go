@@ -217,6 +217,26 @@ func TestIPv6Advertised(t *testing.T) {
 	b.cleaned6()
 }
 
+// A router that forwarded before has missed the advertisements, and the next ones may be half an hour away: it
+// asks for them and has its lines at once.
+func TestIPv6Solicited(t *testing.T) {
+	t.Parallel()
+	b, text := newInet6Bed(t, lab.SolicitedIPv6)
+	routes := func() int { return strings.Count(b.ip("-6", "route", "show", "default"), "proto ra") }
+	b.wait("the routes that the kernel asks for when links come up", 15*time.Second, func() bool { return routes() == 3 })
+	b.must(b.Router.Sysctl("net/ipv6/conf/all/forwarding", "1"))
+	b.wait("the kernel to forget them", time.Second, func() bool { return routes() == 0 })
+	b.start6(text)
+	b.says("no router has advertised itself: asking for one on wan1", time.Time{}, time.Second)
+	if n := routes(); n != 3 {
+		t.Errorf("%d routes of router advertisements, want 3", n)
+	}
+	if shares := b.spread6("all is well", 30); slices.Contains(shares, 0) {
+		t.Errorf("over IPv6 the lines carry %v", shares)
+	}
+	b.noLeaks()
+}
+
 // Hosts inside keep their part of the address and get the prefix of the line; a prefix that changes is
 // followed without a restart. Where addresses stay, those of a line leave by it and by no other.
 func TestIPv6Prefixes(t *testing.T) {

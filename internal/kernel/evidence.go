@@ -18,15 +18,16 @@ var ErrNoNft = fmt.Errorf("%w: the program nft is not installed (package nftable
 // transaction; counters begin at zero. A table of ours in another family goes. Nothing else in the ruleset is
 // touched. The error wraps ErrNoNft if nft(8) is not there; all else works without it.
 func (k *Kernel) SetEvidence(ctx context.Context, families []config.Family, interfaces []string) error {
-	text := firewall.Evidence(families, interfaces)
+	var text strings.Builder
+	text.WriteString(firewall.Evidence(families, interfaces))
 	have, err := k.evidence()
 	for _, f := range have {
 		if !slices.Contains(families, f) {
-			text += firewall.EvidenceRemoval(f)
+			text.WriteString(firewall.EvidenceRemoval(f))
 		}
 	}
 	if err == nil || errors.Is(err, ErrNoNetfilter) { // without it nft has the better words
-		err = k.nft(ctx, text)
+		err = k.nft(ctx, text.String())
 	}
 	if err != nil {
 		return fmt.Errorf("set up the tables that count traffic: %w", err)

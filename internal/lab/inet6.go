@@ -27,6 +27,8 @@ const (
 	FixedIPv6
 	// AdvertisedIPv6: address and gateway come from the provider's router advertisements (RFC 4861, RFC 4862).
 	AdvertisedIPv6
+	// SolicitedIPv6 is AdvertisedIPv6 of a provider that advertises itself only when it is asked to.
+	SolicitedIPv6
 )
 
 // Addresses of the lab over IPv6 that are the same on every line or host.
@@ -173,7 +175,11 @@ func (l *Lab) advertise(ctx context.Context, i int) error {
 			return err
 		}
 		p := conn.IPv6PacketConn()
-		return errors.Join(p.SetMulticastInterface(device), p.SetMulticastHopLimit(255), p.SetHopLimit(255))
+		var filter ipv6.ICMPFilter
+		filter.SetAll(true)
+		filter.Accept(ipv6.ICMPTypeRouterSolicitation)
+		return errors.Join(p.SetMulticastInterface(device), p.SetMulticastHopLimit(255), p.SetHopLimit(255),
+			p.SetICMPFilter(&filter), p.JoinGroup(device, &net.IPAddr{IP: net.ParseIP("ff02::2")}))
 	})
 	if err != nil {
 		if conn != nil {
@@ -183,13 +189,20 @@ func (l *Lab) advertise(ctx context.Context, i int) error {
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.servers.advertisers = append(l.servers.advertisers, stop)
+	send := func() {
+		// A line without carrier takes none; the next one may be heard again.
+		_, _ = conn.WriteTo(advertisement(l.Plan.Lines[i].Link6), &net.IPAddr{IP: net.ParseIP("ff02::1"), Zone: customerLink})
+	}
 	l.servers.done.Go(func() {
 		defer conn.Close()
+		if l.Plan.Lines[i].Inet6 == SolicitedIPv6 {
+			whenAsked(ctx, conn, send)
+			return
+		}
 		tick := time.NewTicker(advertiseEvery)
 		defer tick.Stop()
 		for {
-			// A line without carrier takes none; the next one may be heard again.
-			_, _ = conn.WriteTo(advertisement(l.Plan.Lines[i].Link6), &net.IPAddr{IP: net.ParseIP("ff02::1"), Zone: customerLink})
+			send()
 			select {
 			case <-ctx.Done():
 				return
@@ -198,6 +211,16 @@ func (l *Lab) advertise(ctx context.Context, i int) error {
 		}
 	})
 	return nil
+}
+
+// whenAsked answers router solicitations until ctx ends.
+func whenAsked(ctx context.Context, conn *icmp.PacketConn, answer func()) {
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+	for packet := make([]byte, 1500); ctx.Err() == nil; {
+		if _, _, err := conn.ReadFrom(packet); err == nil {
+			answer()
+		}
+	}
 }
 
 // advertisement is a router advertisement with one prefix, on the link and for addresses (RFC 4861 §4.2,
@@ -217,7 +240,7 @@ func (l PlanLine) configInet6() string {
 	switch l.Inet6 {
 	case FixedIPv6:
 		return fmt.Sprintf("  ipv6: {ip: %q, gateway: %q}\n", l.Address6, Gateway6)
-	case AdvertisedIPv6:
+	case AdvertisedIPv6, SolicitedIPv6:
 		return "  ipv6: auto\n"
 	case NoIPv6:
 	}

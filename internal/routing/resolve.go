@@ -23,6 +23,8 @@ type Path struct {
 	Routable bool
 	// Problem says why nothing can be sent over this path now; empty: it is usable.
 	Problem string
+	// AwaitsRouter: over IPv6, address or gateway are missing, and would come with a router advertisement.
+	AwaitsRouter bool
 }
 
 // missing is the problem of a path without an interface.
@@ -56,6 +58,7 @@ func resolve(u config.Uplink, f config.Family, obs *Observation) Path {
 	var why string
 	if f == config.IPv6 {
 		p.Source, p.Gateway, why = resolve6(u, link, p.Prefix, obs)
+		p.AwaitsRouter = why != "" && awaitsRouter(u, link, obs)
 	} else if p.Source, why = source(u, f, link, obs); why == "" {
 		p.Gateway, why = gateway(u, f, link, p.Source, obs)
 	}

@@ -88,3 +88,13 @@ func gateway6(u config.Uplink, link Link, src netip.Addr, obs *Observation) (net
 	}
 	return netip.Addr{}, "no gateway known: no router has advertised itself"
 }
+
+// awaitsRouter tells whether a line without address or gateway would get them with an advertisement of its
+// router, and whether the kernel would take it: who has accept_ra 0 leaves that to a network manager.
+func awaitsRouter(u config.Uplink, link Link, obs *Observation) bool {
+	noGateway := !u.Inet6.Gateway.IsValid() && len(knownGateways(u, config.IPv6, netip.Addr{}, obs)) == 0
+	noAddress := !u.Inet6.Address.IsValid() && len(candidates(config.IPv6, link)) == 0 && !unready(link, netip.Addr{})
+	return link.Up && link.Carrier && (noGateway || noAddress) && slices.ContainsFunc(obs.Have.Sysctls, func(s Sysctl) bool {
+		return s.Key == acceptRA(u.Interface) && s.Value != "0"
+	})
+}

@@ -162,3 +162,47 @@ func TestScopeIPv6(t *testing.T) {
 		t.Errorf("scope %+v", with)
 	}
 }
+
+// Routers are asked for where an advertisement would bring what is missing, and the kernel would take it.
+func TestAwaitsRouter(t *testing.T) {
+	whole, bare := link("wan0", "2001:db8::5/64", "fe80::5/64"), link("wan0", "fe80::5/64")
+	tentative := link("wan0", "2001:db8::5/64", "fe80::5/64")
+	tentative.Addresses[0].Tentative = true
+	dark := link("wan0", "2001:db8::5/64", "fe80::5/64")
+	dark.Carrier = false
+	dialled := ppp("wan0", "192.0.2.2", "192.0.2.1")
+	router := []routing.Route{advertised(1024, "fe80::1")}
+	fixed := addr("2001:db8::5")
+	for _, tt := range []struct {
+		name     string
+		inet6    config.Inet6
+		link     routing.Link
+		defaults []routing.Route
+		acceptRA string
+		want     bool
+	}{
+		{"all there", config.Inet6{}, whole, router, "2", false},
+		{"no router", config.Inet6{}, whole, nil, "2", true},
+		{"no router, not switched on yet", config.Inet6{}, whole, nil, "1", true},
+		{"a network manager listens", config.Inet6{}, whole, nil, "0", false},
+		{"without IPv6 in the kernel", config.Inet6{}, whole, nil, "", false},
+		{"no address", config.Inet6{}, bare, router, "2", true},
+		{"neither", config.Inet6{}, bare, nil, "2", true},
+		{"the address is being checked", config.Inet6{}, tentative, router, "2", false},
+		{"no carrier", config.Inet6{}, dark, nil, "2", false},
+		{"fixed gateway", config.Inet6{Gateway: addr("fe80::1")}, whole, nil, "2", false},
+		{"fixed gateway, no address", config.Inet6{Gateway: addr("fe80::1")}, bare, nil, "2", true},
+		{"fixed address, no router", config.Inet6{Address: fixed}, whole, nil, "2", true},
+		{"fixed address that is not there", config.Inet6{Address: fixed}, bare, router, "2", false},
+		{"dialled, no address", config.Inet6{}, dialled, nil, "2", true},
+	} {
+		obs := routing.Observation{Links: []routing.Link{tt.link}, Defaults: tt.defaults}
+		if tt.acceptRA != "" {
+			obs.Have.Sysctls = []routing.Sysctl{{Key: "net/ipv6/conf/wan0/accept_ra", Value: tt.acceptRA}}
+		}
+		paths := routing.Resolve(configure(modern, six(tt.inet6)), &obs)
+		if got := paths[0].AwaitsRouter || paths[1].AwaitsRouter; got != tt.want || paths[0].Family == config.IPv4 && paths[0].AwaitsRouter {
+			t.Errorf("%s: routers are awaited: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -107,6 +109,36 @@ func (k *Kernel) Advertise(device string, router netip.Addr) error {
 		Family: config.IPv6, Table: mainTable, Type: routing.Unicast, Destination: netip.PrefixFrom(netip.IPv6Unspecified(), 0),
 		Metric: 1024 + k.place(device), Protocol: protocolRA, NextHops: []routing.NextHop{{Interface: device, Gateway: router, Weight: 1}},
 	}})
+}
+
+// SetRouter puts a router on a link that advertises itself only when it is asked to.
+func (k *Kernel) SetRouter(device string, router netip.Addr) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.routers[device] = router
+}
+
+// Solicit asks the routers on a link to advertise themselves, as kernel.Kernel does.
+func (k *Kernel) Solicit(ctx context.Context, device string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("ask for routers on %s: %w", device, err)
+	}
+	k.mu.Lock()
+	_, err := k.find(device)
+	router := k.routers[device]
+	k.solicitations[device]++
+	k.mu.Unlock()
+	if err != nil || !router.IsValid() {
+		return err
+	}
+	return k.Advertise(device, router)
+}
+
+// Solicitations is how often routers were asked on a link.
+func (k *Kernel) Solicitations(device string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.solicitations[device]
 }
 
 // place keeps the routes of several routers apart, which the real kernel does by their next hops.

@@ -47,6 +47,9 @@ type Kernel struct {
 	flows    map[flow]int
 	firewall firewall.Table // the managed one; the zero Table: none
 	markings []Marking
+	// routers advertise themselves when asked, by interface; solicitations counts how often they were.
+	routers       map[string]netip.Addr
+	solicitations map[string]int
 }
 
 // New returns a kernel as it is after boot: its own rules, no links, nothing forwarded.
@@ -58,6 +61,7 @@ func New() *Kernel {
 		},
 		leases:   map[string]netip.Addr{},
 		prefixes: map[string]netip.Prefix{},
+		routers:  map[string]netip.Addr{}, solicitations: map[string]int{},
 		watchers: map[*watcher]bool{},
 		flows:    map[flow]int{},
 	}
