@@ -1,7 +1,6 @@
 package firewall_test
 
 import (
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,18 +12,10 @@ import (
 func TestIptables6(t *testing.T) {
 	text := firewall.Iptables6(sixConfig())
 	golden(t, filepath.Join("testdata", "six.rules"), text)
-	ns := namespace(t, "six")
-	err := ns.Do(func() error {
-		cmd := exec.Command("ip6tables-restore")
-		cmd.Stdin = strings.NewReader(text)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("ip6tables-restore: %v: %s", err, out)
+	for _, variant := range variants {
+		if err := namespace(t, "six-"+variant).Do(func() error { return restoreBy("ip6tables-"+variant, text) }); err != nil {
+			t.Error(err)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	without := firewall.Iptables6(bedConfig())
 	if !strings.Contains(without, "No uplink has IPv6") || strings.Contains(without, "wan0") {

@@ -155,10 +155,14 @@ func TestIptablesAccepted(t *testing.T) {
 
 // restore gives rules to iptables-restore in the current namespace.
 func restore(variant, rules string, args ...string) error {
-	cmd := exec.Command("/usr/sbin/iptables-"+variant+"-restore", args...)
+	return restoreBy("iptables-"+variant, rules, args...)
+}
+
+func restoreBy(program, rules string, args ...string) error {
+	cmd := exec.Command("/usr/sbin/"+program+"-restore", args...)
 	cmd.Stdin = strings.NewReader(rules)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("iptables-%s-restore %v: %w: %s", variant, args, err, out)
+		return fmt.Errorf("%s-restore %v: %w: %s", program, args, err, out)
 	}
 	return nil
 }
