@@ -52,12 +52,28 @@ func (d *draft) uplink(i int, base Numbers, n uint32) Uplink {
 		line.AddressPriority, line.MarkPriority = line.MarkPriority, line.AddressPriority
 	}
 	line.Metered, line.Tests = u.metered.value, u.testsIn(d)
+	line.Tunnel = u.tunnelIn()
 	line.ClampMSS = u.clampMSS.value && d.isManaged()
 	line.Inet6 = u.inet6.config()
 	if line.Type == Static {
 		line.Address, line.Gateway = u.address.value, u.gateway.value
 	}
 	return line
+}
+
+func (u *uplinkDraft) tunnelIn() Tunnel {
+	switch {
+	case !u.tunnel.given():
+		return TunnelUnsaid
+	case u.tunnel.value:
+		return TunnelYes
+	}
+	return TunnelNo
+}
+
+// hasTunnels tells whether some line is a tunnel.
+func (d *draft) hasTunnels() bool {
+	return slices.ContainsFunc(d.uplinks.value, func(u uplinkDraft) bool { return u.tunnelIn() == TunnelYes })
 }
 
 func (u *uplinkDraft) name() string { return cmp.Or(u.description.value, u.iface.value) }
@@ -92,6 +108,10 @@ func (d *draft) numbers(n uint32) Numbers {
 	b.DefaultPriority = b.BasePriority + 2*n
 	if d.isManaged() {
 		b.SteerMask, b.SteerPriority = uint32(d.steering(int64(n))), b.DefaultPriority
+		b.DefaultPriority++
+	}
+	if d.hasTunnels() {
+		b.OwnTable, b.OwnPriority = OwnTable, b.DefaultPriority
 		b.DefaultPriority++
 	}
 	if b.BasePriority <= systemMain {

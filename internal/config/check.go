@@ -141,6 +141,7 @@ func (w *walker) checkGroups(d *draft) {
 		grouped = grouped || has || !u.group.usable() || !u.defaultRoute.usable()
 		explicit = explicit && u.defaultRoute.given()
 	}
+	w.checkTunnels(d)
 	const nothing = "no uplink has a priority_group, so nothing would carry new outgoing connections"
 	switch {
 	case grouped || len(d.uplinks.value) == 0:
@@ -149,6 +150,27 @@ func (w *walker) checkGroups(d *draft) {
 		warn(w, &d.uplinks, "", nothing)
 	default:
 		fail(w, &d.uplinks, "", nothing+"; add priority_group: 1 to those that should", "")
+	}
+}
+
+// checkTunnels: a tunnel needs a line that carries it.
+func (w *walker) checkTunnels(d *draft) {
+	var tunnel *uplinkDraft
+	form := d.isForm2015()
+	for i := range d.uplinks.value {
+		u := &d.uplinks.value[i]
+		_, grouped := u.groupIn(form)
+		switch {
+		case !grouped:
+		case u.tunnelIn() != TunnelYes:
+			return
+		case tunnel == nil:
+			tunnel = u
+		}
+	}
+	if tunnel != nil {
+		warn(w, &tunnel.tunnel, "yes", "is said of every line with a priority_group, so nothing carries what the router itself sends, the tunnels among it, "+
+			"but routes in table main; give a line that is no tunnel a priority_group, if only a later one")
 	}
 }
 
@@ -227,6 +249,9 @@ func (w *walker) checkPriorities(d *draft, n int64) {
 	first, last, more := base, base+2*n, int64(0)
 	if d.isManaged() {
 		more = 1
+	}
+	if d.hasTunnels() {
+		more++
 	}
 	last += more
 	if base <= systemMain {

@@ -92,6 +92,7 @@ type Uplink struct {
 	Grouped   bool       // false: never used for new outgoing connections; incoming ones still work
 	Group     int        // priority_group: lower is preferred; meaningful only if Grouped
 	Weight    int        // share within the group, 1 to 256
+	Tunnel    Tunnel     // whether this router carries the line over its other lines
 	Metered   bool       // every byte costs: asked less often while calm; Tests.Interval has it already
 	Inet6     Inet6      // the line's IPv6
 	Tests     Tests      // how this line is judged: Config.Tests with what the file says for this line
@@ -102,6 +103,16 @@ type Uplink struct {
 	AddressPriority uint32 // base_priority+i: rule from the uplink's address; with FirewallManaged base_priority+n+i
 	MarkPriority    uint32 // base_priority+n+i: rule for the uplink's mark; with FirewallManaged base_priority+i
 }
+
+// Tunnel says whether a line is a tunnel that this router itself carries over its other lines.
+type Tunnel uint8
+
+// What the file says of it.
+const (
+	TunnelUnsaid Tunnel = iota // nothing: it is taken for none
+	TunnelNo
+	TunnelYes
+)
 
 // Group is what the file says of a priority group.
 type Group struct {
@@ -146,11 +157,14 @@ type Numbers struct {
 	Mask         uint32 // fwmark_mask: the only bits of marks that are read and written
 
 	DefaultTable     uint32 // base_table+n: the default route over the selected uplinks
-	DefaultPriority  uint32 // everything else goes to DefaultTable: base_priority+2n, with a managed firewall one more
+	DefaultPriority  uint32 // everything else goes to DefaultTable: base_priority+2n, one more with a managed firewall, and one with tunnels
 	SuppressPriority uint32 // base_priority-1: main without its default route; 0: main is asked before us anyway
 
 	SteerMask     uint32 // steer_mask: the bits that Steer.Mark is set and matched under; 0: there are no steers
 	SteerPriority uint32 // base_priority+2n: the rules of all steers; 0: there are none
+
+	OwnTable    uint32 // the default route of what the router itself sends: no tunnels; 0: it has the same as all
+	OwnPriority uint32 // base_priority+2n, with a managed firewall one more: the rule to it; DefaultPriority is one more then
 }
 
 // Paths are the directories for what must survive a restart and what must not.

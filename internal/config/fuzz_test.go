@@ -45,7 +45,12 @@ func checkConfig(t *testing.T, c *Config) {
 	if n < 1 || n > MaxUplinks || len(c.LAN) == 0 {
 		t.Errorf("invalid configuration %+v", c)
 	}
-	if b := c.Numbers; b.DefaultTable != b.BaseTable+n || b.DefaultTable > lastTable || b.DefaultPriority != b.BasePriority+2*n+uint32(c.Firewall) || b.DefaultPriority < b.BasePriority || b.Mask < 1 {
+	tunnels := slices.ContainsFunc(c.Uplinks, func(u Uplink) bool { return u.Tunnel == TunnelYes })
+	last := c.Numbers.BasePriority + 2*n + uint32(c.Firewall)
+	if tunnels {
+		last++
+	}
+	if b := c.Numbers; (b.OwnTable != 0) != tunnels || b.DefaultTable != b.BaseTable+n || b.DefaultTable > lastTable || b.DefaultPriority != last || b.DefaultPriority < b.BasePriority || b.Mask < 1 {
 		t.Errorf("invalid numbers %+v", b)
 	}
 	checkPolicies(t, c)

@@ -90,6 +90,7 @@ type uplinkDraft struct {
 	group, weight      field[int64]
 	defaultRoute       field[bool]
 	metered, clampMSS  field[bool]
+	tunnel             field[bool]
 	inet6              inet6Draft
 	tests              testsDraft
 }
@@ -188,6 +189,8 @@ func uplinkKeys(u *uplinkDraft) []key {
 			doc: "The form of 2015 files in place of priority_group: yes is group 1, no is none. Not together with priority_group."},
 		{name: "weight", form: integer(&u.weight, 1, 256), fallback: "1",
 			doc: "Share of the line within its group: a line of weight 2 gets twice the connections of one of weight 1."},
+		{name: "tunnel", era: sinceGo, form: boolean(&u.tunnel), fallback: "no",
+			doc: "Whether the line is a tunnel (WireGuard, OpenVPN, GRE, IPsec) that this router itself carries over its other lines. What the router itself sends then uses the best group of the lines that are none, so that a tunnel is never sent into itself."},
 		{name: "metered", era: sinceGo, form: boolean(&u.metered), fallback: "no",
 			doc: "Whether every byte of the line costs: it is asked each tests.metered_interval while all is calm."},
 		{name: "mss_clamp", era: sinceGo, form: boolean(&u.clampMSS), fallback: "no",

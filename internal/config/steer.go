@@ -30,6 +30,9 @@ func (b Balance) String() string { return [...]string{"hash", "round_robin"}[b] 
 // beyond the tables of any list of uplinks, which end below 252.
 const FirstSteerTable = 11700
 
+// OwnTable is the routing table for what the router itself sends, where some lines are tunnels.
+const OwnTable = FirstSteerTable - 1
+
 // NoUplink is the Steer.Uplink of a steer that prefers no line.
 const NoUplink = -1
 

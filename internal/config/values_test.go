@@ -184,20 +184,20 @@ func TestNumbers(t *testing.T) {
 		file string
 		want Numbers
 	}{
-		{"base_priority: 2", Numbers{1, 2, 1, 0xff, 3, 6, 1, 0, 0}},
-		{"base_priority: 32761", Numbers{1, 32761, 1, 0xff, 3, 32765, 32760, 0, 0}},
-		{"base_priority: 32768", Numbers{1, 32768, 1, 0xff, 3, 32772, 0, 0, 0}},
-		{"base_priority: 4294967291", Numbers{1, 4294967291, 1, 0xff, 3, 4294967295, 0, 0, 0}},
-		{"base_table: 249", Numbers{249, 20000, 1, 0xff, 251, 20004, 19999, 0, 0}},
-		{"base_fwmark: 0xff", Numbers{1, 20000, 0xff, 0x1ff, 3, 20004, 19999, 0, 0}},
-		{"base_fwmark: 254", Numbers{1, 20000, 254, 0xff, 3, 20004, 19999, 0, 0}},
-		{"base_fwmark: 0xfffffffe", Numbers{1, 20000, 0xfffffffe, 0xffffffff, 3, 20004, 19999, 0, 0}},
-		{"base_fwmark: 0x100\nfwmark_mask: 0x101", Numbers{1, 20000, 0x100, 0x101, 3, 20004, 19999, 0, 0}},
-		{"firewall: managed", Numbers{1, 20000, 1, 0xff, 3, 20005, 19999, 0xff003f00, 20004}},
-		{"firewall: managed\nbase_priority: 32760", Numbers{1, 32760, 1, 0xff, 3, 32765, 32759, 0xff003f00, 32764}},
-		{"firewall: managed\nbase_fwmark: 0x100", Numbers{1, 20000, 0x100, 0x1ff, 3, 20005, 19999, 0xff003e00, 20004}},
-		{"firewall: managed\nsteer_mask: 0xf0000000", Numbers{1, 20000, 1, 0xff, 3, 20005, 19999, 0xf0000000, 20004}},
-		{"fwmark_mask: 3", Numbers{1, 20000, 1, 3, 3, 20004, 19999, 0, 0}},
+		{"base_priority: 2", Numbers{1, 2, 1, 0xff, 3, 6, 1, 0, 0, 0, 0}},
+		{"base_priority: 32761", Numbers{1, 32761, 1, 0xff, 3, 32765, 32760, 0, 0, 0, 0}},
+		{"base_priority: 32768", Numbers{1, 32768, 1, 0xff, 3, 32772, 0, 0, 0, 0, 0}},
+		{"base_priority: 4294967291", Numbers{1, 4294967291, 1, 0xff, 3, 4294967295, 0, 0, 0, 0, 0}},
+		{"base_table: 249", Numbers{249, 20000, 1, 0xff, 251, 20004, 19999, 0, 0, 0, 0}},
+		{"base_fwmark: 0xff", Numbers{1, 20000, 0xff, 0x1ff, 3, 20004, 19999, 0, 0, 0, 0}},
+		{"base_fwmark: 254", Numbers{1, 20000, 254, 0xff, 3, 20004, 19999, 0, 0, 0, 0}},
+		{"base_fwmark: 0xfffffffe", Numbers{1, 20000, 0xfffffffe, 0xffffffff, 3, 20004, 19999, 0, 0, 0, 0}},
+		{"base_fwmark: 0x100\nfwmark_mask: 0x101", Numbers{1, 20000, 0x100, 0x101, 3, 20004, 19999, 0, 0, 0, 0}},
+		{"firewall: managed", Numbers{1, 20000, 1, 0xff, 3, 20005, 19999, 0xff003f00, 20004, 0, 0}},
+		{"firewall: managed\nbase_priority: 32760", Numbers{1, 32760, 1, 0xff, 3, 32765, 32759, 0xff003f00, 32764, 0, 0}},
+		{"firewall: managed\nbase_fwmark: 0x100", Numbers{1, 20000, 0x100, 0x1ff, 3, 20005, 19999, 0xff003e00, 20004, 0, 0}},
+		{"firewall: managed\nsteer_mask: 0xf0000000", Numbers{1, 20000, 1, 0xff, 3, 20005, 19999, 0xf0000000, 20004, 0, 0}},
+		{"fwmark_mask: 3", Numbers{1, 20000, 1, 3, 3, 20004, 19999, 0, 0, 0, 0}},
 	} {
 		if diff := cmp.Diff(test.want, parseWith(t, "", test.file).Numbers); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", test.file, diff)

@@ -24,6 +24,12 @@ const (
 // skipStatistics is RTEXT_FILTER_SKIP_STATS: the counters are most of a link message.
 const skipStatistics = 1 << 3
 
+// tunnels are the types of interfaces (ip-link(8)) that carry packets within packets.
+var tunnels = []string{
+	"amneziawg", "erspan", "fou", "geneve", "gre", "gretap", "gue", "ip6erspan", "ip6gre", "ip6gretap", "ip6tnl", "ipip", "ovpn", "sit",
+	"tun", "vti", "vti6", "vxlan", "wireguard", "xfrm",
+}
+
 // links returns all interfaces without their addresses.
 func (k *Kernel) links() ([]routing.Link, error) {
 	ae := netlink.NewAttributeEncoder()
@@ -91,6 +97,15 @@ func decodeLink(b []byte) (routing.Link, error) {
 			l.Name = d.String()
 		case unix.IFLA_OPERSTATE:
 			oper = d.Uint8()
+		case unix.IFLA_LINKINFO:
+			d.Nested(func(d *netlink.AttributeDecoder) error {
+				for d.Next() {
+					if d.Type() == unix.IFLA_INFO_KIND && slices.Contains(tunnels, d.String()) {
+						l.Tunnel = d.String()
+					}
+				}
+				return nil
+			})
 		}
 	})
 	dead := oper == operNotPresent || oper == operDown || oper == operLowerLayerDown

@@ -58,8 +58,12 @@ func ConfigText(p Plan, dir string, o ConfigOptions) string {
 	b.WriteString("uplinks:\n")
 	for _, l := range p.Lines {
 		fmt.Fprintf(&b, "- interface: %s\n  type: %s\n", l.Interface, l.Kind)
-		if l.Kind == Static {
+		switch l.Kind {
+		case Static:
 			fmt.Fprintf(&b, "  ip: %s\n  gateway: %s\n", l.Address, l.Gateway)
+		case Tunnel:
+			fmt.Fprintf(&b, "  ip: %s\n  tunnel: yes\n", l.Address)
+		case DHCP, PPP:
 		}
 		fmt.Fprintf(&b, "  description: %s\n", l.Provider)
 		if l.Group >= 0 {

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -32,10 +33,12 @@ const (
 	DHCP
 	// PPP: a point-to-point interface that is there only while connected (see Lab.Connect).
 	PPP
+	// Tunnel: the router itself carries it over its other lines, as WireGuard does (see Lab.OpenTunnel).
+	Tunnel
 )
 
-// String returns the word of the configuration file.
-func (k Kind) String() string { return [...]string{"static", "dhcp", "ppp"}[k] }
+// String returns the word of the configuration file; a tunnel has a key of its own.
+func (k Kind) String() string { return [...]string{"static", "dhcp", "ppp", "static"}[k] }
 
 // Line describes one provider and the line to it.
 type Line struct {
@@ -79,6 +82,7 @@ type Lab struct {
 	daemon *daemon
 	closed bool
 	ppp    []*pppLink
+	vpns   []*VPN
 	dhcp   []dhcpLine
 }
 
@@ -142,6 +146,10 @@ func (l *Lab) connectLines(ctx context.Context) error {
 			if err := l.Connect(i, line.Address, line.Gateway); err != nil {
 				return fmt.Errorf("line %d: %w", i+1, err)
 			}
+		case Tunnel:
+			if _, err := l.OpenTunnel(line.Interface, netip.PrefixFrom(line.Address, line.bits), line.Gateway); err != nil {
+				return fmt.Errorf("line %d: %w", i+1, err)
+			}
 		case Static:
 		}
 	}
@@ -170,6 +178,9 @@ func (l *Lab) Close() error {
 	for i := range l.Plan.Lines {
 		l.stopDHCP(i)
 		l.hangUp(i)
+	}
+	for _, v := range l.vpns {
+		v.close()
 	}
 	errs = append(errs, l.servers.close())
 	for _, h := range slices.Concat([]*Host{l.Internet, l.Router, l.Client, l.Server}, l.Providers) {

@@ -131,7 +131,7 @@ func (l *Lab) wireProvider(i int) error {
 	); err != nil {
 		return err
 	}
-	if !line.Twin {
+	if !line.Twin && line.Kind != Tunnel {
 		if err := l.Internet.Batch(fmt.Sprintf("route add %s via %s dev %s", line.Customer, line.core.Addr(), up)); err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (l *Lab) wireProvider(i int) error {
 	if err := l.shape(i, coreLink); err != nil {
 		return err
 	}
-	if line.Kind == PPP {
+	if line.Kind == PPP || line.Kind == Tunnel {
 		return nil // connectLines makes the interfaces
 	}
 	return l.wireEthernet(i)

@@ -74,6 +74,10 @@ func NewPlan(lines []Line) (Plan, error) {
 			l.Address = netip.AddrFrom4([4]byte{100, 64, 255, n})
 			l.Customer = netip.PrefixFrom(l.Address, 32)
 		}
+		if line.Kind == Tunnel {
+			l.Gateway, l.Address = netip.AddrFrom4([4]byte{10, 9, n, 1}), netip.AddrFrom4([4]byte{10, 9, n, 2})
+			l.Customer = netip.PrefixFrom(l.Gateway, 24).Masked()
+		}
 		if line.Twin {
 			l.Gateway, l.Address = twinModem.Addr(), twinModem.Addr().Next()
 			l.Customer, l.Public = twinModem.Masked(), l.core.Addr()

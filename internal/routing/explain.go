@@ -16,6 +16,7 @@ type Situation struct {
 	Reports  []health.Report
 	Previous *Selection
 	External config.InSet // for sets that others fill
+	Own      bool         // the connection is the router's own
 }
 
 // Fate is what becomes of a connection in the end.
@@ -115,6 +116,9 @@ func (s Situation) verdict(p config.Packet) Verdict {
 // byDefault is what becomes of a connection that no policy leads.
 func (s Situation) byDefault(v Verdict, selection Selection) Verdict {
 	v.Fate, v.Lines, v.Kept = Carried, selection.Members, selection.Kept
+	if s.Own {
+		v.Lines = selection.OwnMembers(s.Config)
+	}
 	if len(v.Lines) == 0 {
 		v.Fate = Stranded
 		v.say("no line has been well yet")
@@ -122,8 +126,12 @@ func (s Situation) byDefault(v Verdict, selection Selection) Verdict {
 	}
 	v.Tier = s.Config.Uplinks[v.Lines[0].Uplink].Group
 	for _, u := range s.Config.Uplinks {
-		if u.Grouped {
-			v.say("%s: %s", s.name(u.Index), s.place(u.Index, selection.Family, "priority_group", u.Group, v.Tier, selection.Members))
+		switch {
+		case !u.Grouped:
+		case s.Own && u.Tunnel == config.TunnelYes:
+			v.say("%s: is a tunnel, which what the router itself sends never uses unless it is bound to it", s.name(u.Index))
+		default:
+			v.say("%s: %s", s.name(u.Index), s.place(u.Index, selection.Family, "priority_group", u.Group, v.Tier, v.Lines))
 		}
 	}
 	if selection.Kept {

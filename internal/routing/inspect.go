@@ -76,11 +76,28 @@ func interfaces(cfg *config.Config, obs *Observation) []Warning {
 				Cure: "monitor sets it to 2 (loose); see that no other program sets it back"})
 		}
 	}
+	ws = append(ws, unsaidTunnels(cfg, obs)...)
 	for _, name := range slices.Concat(cfg.LAN, cfg.DMZ) {
 		if _, ok := obs.Link(name); !ok {
 			ws = append(ws, Warning{Code: "inside-missing", Subject: "interface " + name,
 				Text: "does not exist", Cure: "check the name under downlinks with: ip -br link"})
 		}
+	}
+	return ws
+}
+
+// unsaidTunnels warns of lines that may be sent into themselves. Dialled lines may be tunnels to the
+// kernel, and are none.
+func unsaidTunnels(cfg *config.Config, obs *Observation) []Warning {
+	var ws []Warning
+	for _, u := range cfg.Uplinks {
+		link, _ := obs.Link(u.Interface)
+		if link.Tunnel == "" || u.Tunnel != config.TunnelUnsaid || u.Type == config.PPP {
+			continue
+		}
+		ws = append(ws, Warning{Code: "tunnel-unsaid", Subject: "uplink " + u.Name + " (" + u.Interface + ")",
+			Text: fmt.Sprintf("is a tunnel (%s), and the file does not say who carries it: if this router does, over its other lines, the tunnel's own packets may be sent into the tunnel, and it stands still", link.Tunnel),
+			Cure: "add tunnel: yes to the uplink, or tunnel: no if something else carries it"})
 	}
 	return ws
 }
@@ -160,7 +177,7 @@ func foreignRules(cfg *config.Config, obs *Observation) []Warning {
 			ws = append(ws, Warning{Code: "mark-taken", Subject: subject, Text: fmt.Sprintf(
 				"matches mark bits 0x%x that are ours (steer_mask 0x%x)", r.Mask&n.SteerMask, n.SteerMask),
 				Cure: "set steer_mask to bits that nobody uses"})
-		case leadsToSteer(cfg, r):
+		case leadsToSteer(cfg, r), n.OwnTable != 0 && r.Table == n.OwnTable:
 			ws = append(ws, Warning{Code: "table-taken", Subject: subject, Text: fmt.Sprintf(
 				"leads to table %d, which this program fills for new connections", r.Table),
 				Cure: "let that rule lead to the table of the uplink that is meant, or to another one"})
@@ -211,7 +228,7 @@ func foreignRoutes(cfg *config.Config, obs *Observation) []Warning {
 		w := Warning{Code: "table-taken", Subject: fmt.Sprintf("table %d", r.Table),
 			Text: fmt.Sprintf("holds the route %q, which is not ours", r.String()),
 			Cure: "change base_table, or remove the route if nothing needs it"}
-		if r.Table >= config.FirstSteerTable {
+		if r.Table >= config.OwnTable {
 			w.Cure = "remove the route: this program fills that table for new connections"
 		}
 		if r.IsDefault() && r.Metric == firstMetric(r.Family) {

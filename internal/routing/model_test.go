@@ -111,7 +111,8 @@ func (h *host) observe(cfg *config.Config, links []routing.Link) *routing.Observ
 	return obs
 }
 
-// packet is one on its way to the internet: new, from a bound socket, or of a marked connection.
+// packet is one on its way to the internet: new, from a socket that is bound to an address, or of a marked
+// connection; no datagram.
 type packet struct {
 	source netip.Addr // invalid: not chosen yet, or a host of the LAN
 	mark   uint32
@@ -120,7 +121,7 @@ type packet struct {
 // reaches tells whether a packet finds a way out.
 func (h *host) reaches(p packet) bool {
 	for _, rule := range h.rules {
-		if rule.Other || rule.From.IsValid() && !rule.From.Contains(p.source) || p.mark&rule.Mask != rule.Mark {
+		if rule.Other || rule.Transport != 0 || rule.Output != "" || rule.From.IsValid() && !rule.From.Contains(p.source) || p.mark&rule.Mask != rule.Mark {
 			continue
 		}
 		route, found := h.lookup(rule.Table)

@@ -157,6 +157,9 @@ func newScene(cfg *config.Config, have State) *scene {
 		at:     make(map[place][]Route, len(have.Routes)),
 		held:   have.Held,
 	}
+	if cfg.Numbers.OwnTable != 0 {
+		s.tables[cfg.Numbers.OwnTable] = true
+	}
 	for _, u := range cfg.Uplinks {
 		s.tables[u.Table] = true
 	}

@@ -38,16 +38,16 @@ func (s Selection) Choice(policy int) Choice {
 func choices(cfg *config.Config, f config.Family, paths []Path, reports []health.Report, previous *Selection) []Choice {
 	var all []Choice
 	for _, policy := range cfg.Policies {
-		before := &Selection{}
+		var before []Member
 		if previous != nil {
-			before.Members = previous.Choice(policy.Number).Members
+			before = previous.Choice(policy.Number).Members
 		}
 		all = append(all, choose(&policy, f, paths, reports, before))
 	}
 	return all
 }
 
-func choose(policy *config.Policy, f config.Family, paths []Path, reports []health.Report, before *Selection) Choice {
+func choose(policy *config.Policy, f config.Family, paths []Path, reports []health.Report, before []Member) Choice {
 	choice := Choice{Policy: policy.Number}
 	var percents []int
 	for _, w := range policy.Ways {
@@ -81,9 +81,7 @@ func policyRoutes(cfg *config.Config, obs *Observation, paths []Path, s Selectio
 		}
 		if policy.LastResort != config.LastResortDefault {
 			// What has no other way ends here at once, without a moment in which it could take one.
-			routes = append(routes, Route{
-				Family: s.Family, Table: steer.Table, Type: Unreachable, Destination: everywhere(s.Family), Metric: lastMetric, Protocol: RouteProtocol,
-			})
+			routes = append(routes, deadEnd(steer.Table, s.Family))
 		}
 	}
 	return routes

@@ -9,8 +9,8 @@ import (
 )
 
 // rules are the entries of the RPDB, in the order in which the kernel asks them.
-func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) []Rule {
-	n := cfg.Numbers
+func rules(cfg *config.Config, obs *Observation, paths []Path, s Selection) []Rule {
+	n, f := cfg.Numbers, s.Family
 	var rules []Rule
 	add := func(r Rule) {
 		r.Family, r.Protocol = f, RuleProtocol
@@ -21,7 +21,7 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) 
 		// own default route, which a DHCP client may have put there, is passed over.
 		add(Rule{Priority: n.SuppressPriority, Table: mainTable, SuppressPrefixLength: 0})
 	}
-	for _, r := range addressRules(cfg, obs, paths, f) {
+	for _, r := range addressRules(cfg, obs, paths, s) {
 		add(r)
 	}
 	for _, u := range cfg.Uplinks {
@@ -36,6 +36,10 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) 
 		// a packet has one steering mark.
 		add(Rule{Priority: n.SteerPriority, Mark: steer.Mark, Mask: n.SteerMask, Table: steer.Table, SuppressPrefixLength: NoSuppress})
 	}
+	if n.OwnPriority != 0 {
+		// What the router itself sends: never into a tunnel, whose own packets it could be.
+		add(Rule{Priority: n.OwnPriority, Local: true, Table: n.OwnTable, SuppressPrefixLength: NoSuppress})
+	}
 	// All other new connections, to be spread.
 	add(Rule{Priority: n.DefaultPriority, Table: n.DefaultTable, SuppressPrefixLength: NoSuppress})
 	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Priority, b.Priority) })
@@ -45,11 +49,11 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) 
 // addressRules lead what has an address of a line already to that line: the router's own packets from
 // bound sockets, probes, replies. An address that several lines have tells of none of them: there only
 // what is bound to a line's interface goes to the line, and all else is spread.
-func addressRules(cfg *config.Config, obs *Observation, paths []Path, f config.Family) []Rule {
+func addressRules(cfg *config.Config, obs *Observation, paths []Path, s Selection) []Rule {
 	var rules []Rule
 	taken := sources(paths)
 	for _, p := range paths {
-		if p.Family != f {
+		if p.Family != s.Family {
 			continue
 		}
 		u := cfg.Uplinks[p.Uplink]
@@ -62,15 +66,15 @@ func addressRules(cfg *config.Config, obs *Observation, paths []Path, f config.F
 		if !p.Source.IsValid() {
 			continue
 		}
-		own := line
-		if own.From = host(p.Source); taken[p.Source] > 1 {
-			own.Output = p.Interface
-		}
-		rules = append(rules, own)
 		// The line's other addresses too: the kernel may choose one of them, and clients may have asked it.
-		for _, a := range others(obs, p, taken) {
-			line.From = host(a)
-			rules = append(rules, line)
+		for _, a := range append([]netip.Addr{p.Source}, others(obs, p, taken)...) {
+			own := line
+			if own.From = host(a); taken[a] > 1 {
+				own.Output = p.Interface
+			} else if slices.Contains(s.Lost, p.Uplink) {
+				rules = append(rules, movedRules(cfg, p, own)...)
+			}
+			rules = append(rules, own)
 		}
 	}
 	return rules

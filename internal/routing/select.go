@@ -19,18 +19,26 @@ type Selection struct {
 	Members []Member // in the order of the configuration
 	// Kept: no uplink is well; these are the last ones that were.
 	Kept bool
+	// Own carry what the router itself sends, where some lines are tunnels: the lines of the most preferred
+	// group without these. Where none of them is well, they are the last ones that were.
+	Own []Member
+	// Lost are the lines that are down while others carry what the router itself sends; only with a managed
+	// firewall, which translates what moves from them.
+	Lost []int
 	// Choices are those of the policies, in their order; they are never kept.
 	Choices []Choice
 }
 
 // Has tells whether an uplink is selected.
-func (s Selection) Has(uplink int) bool {
-	return slices.ContainsFunc(s.Members, func(m Member) bool { return m.Uplink == uplink })
+func (s Selection) Has(uplink int) bool { return has(s.Members, uplink) }
+
+func has(members []Member, uplink int) bool {
+	return slices.ContainsFunc(members, func(m Member) bool { return m.Uplink == uplink })
 }
 
 // Equal tells whether the same uplinks are selected with the same shares.
 func (s Selection) Equal(o Selection) bool {
-	return s.Family == o.Family && slices.Equal(s.Members, o.Members) && slices.EqualFunc(s.Choices, o.Choices, Choice.Equal)
+	return s.Family == o.Family && slices.Equal(s.Members, o.Members) && slices.Equal(s.Own, o.Own) && slices.Equal(s.Lost, o.Lost) && slices.EqualFunc(s.Choices, o.Choices, Choice.Equal)
 }
 
 // Select chooses the members of the most preferred group in which an uplink is well, and their shares.
@@ -41,28 +49,37 @@ func (s Selection) Equal(o Selection) bool {
 // Where no path is well, previous stays.
 func Select(cfg *config.Config, f config.Family, paths []Path, reports []health.Report, previous *Selection) Selection {
 	selection := Selection{Family: f, Choices: choices(cfg, f, paths, reports, previous)}
-	best := 0
+	if previous == nil {
+		previous = &Selection{}
+	}
+	selection.Members = best(cfg, f, paths, reports, previous.Members, func(config.Uplink) bool { return true })
+	if len(selection.Members) == 0 && len(previous.Members) > 0 {
+		selection.Members, selection.Kept = previous.Members, true
+	}
+	selection.own(cfg, paths, reports, previous)
+	return selection
+}
+
+// best returns the members of the most preferred group in which an uplink is well, of those that fit.
+func best(cfg *config.Config, f config.Family, paths []Path, reports []health.Report, previous []Member, fits func(config.Uplink) bool) []Member {
+	first := 0
+	var members []Member
 	var percents []int // of the members
 	for i, p := range paths {
 		u := cfg.Uplinks[p.Uplink]
-		if p.Family != f || !u.Grouped || !carries(p, reports[i].State, previous) {
+		if p.Family != f || !u.Grouped || !fits(u) || !carries(p, reports[i].State, previous) {
 			continue
 		}
 		switch {
-		case len(selection.Members) == 0 || u.Group < best:
-			best, selection.Members, percents = u.Group, []Member{{u.Index, u.Weight}}, []int{reports[i].WeightPercent}
-		case u.Group == best:
-			selection.Members = append(selection.Members, Member{u.Index, u.Weight})
+		case len(members) == 0 || u.Group < first:
+			first, members, percents = u.Group, []Member{{u.Index, u.Weight}}, []int{reports[i].WeightPercent}
+		case u.Group == first:
+			members = append(members, Member{u.Index, u.Weight})
 			percents = append(percents, reports[i].WeightPercent)
 		}
 	}
-	reduce(selection.Members, percents)
-	if len(selection.Members) == 0 && previous != nil && len(previous.Members) > 0 {
-		kept := *previous
-		kept.Kept, kept.Choices = true, selection.Choices
-		return kept
-	}
-	return selection
+	reduce(members, percents)
+	return members
 }
 
 // maxWeight is the largest weight of a next hop: the kernel keeps one less in a byte (rtnetlink(7),
@@ -102,14 +119,14 @@ func of(percent int) int {
 	return percent
 }
 
-func carries(p Path, state health.State, previous *Selection) bool {
+func carries(p Path, state health.State, previous []Member) bool {
 	switch {
 	case !p.Usable() || state == health.Down:
 		return false
 	case state == health.Up:
 		return true
 	default:
-		return previous == nil || len(previous.Members) == 0 || previous.Has(p.Uplink)
+		return len(previous) == 0 || has(previous, p.Uplink)
 	}
 }
 
@@ -117,37 +134,54 @@ func carries(p Path, state health.State, previous *Selection) bool {
 // shares that are there; nil if there is none of the configured uplinks in it. A route with a source is no selection: it is that of
 // one line, from a time when the list was longer and this table was the line's.
 func Adopt(cfg *config.Config, f config.Family, have State) *Selection {
+	selection := Selection{Family: f, Choices: adoptChoices(cfg, f, have), Lost: adoptLost(cfg, f, have)}
+	if selection.Members = adopt(cfg, f, have, cfg.Numbers.DefaultTable); len(selection.Members) == 0 {
+		return nil
+	}
+	if cfg.Numbers.OwnTable != 0 {
+		selection.Own = adopt(cfg, f, have, cfg.Numbers.OwnTable)
+	}
+	return &selection
+}
+
+// adopt reads the members from the default route of a table.
+func adopt(cfg *config.Config, f config.Family, have State, table uint32) []Member {
 	used := map[string]int{} // weights by interface
 	for _, r := range have.Routes {
-		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && !r.Source.IsValid() &&
+		if r.Family == f && r.Table == table && r.IsDefault() && !r.Source.IsValid() &&
 			(r.Protocol == RouteProtocol || adoptableRoute(r)) {
 			for _, h := range r.NextHops {
 				used[h.Interface] = h.Weight
 			}
 		}
 	}
-	selection := Selection{Family: f, Choices: adoptChoices(cfg, f, have)}
+	var members []Member
 	for _, u := range cfg.Uplinks {
 		if weight, ok := used[u.Interface]; u.Grouped && u.Has(f) && ok {
-			selection.Members = append(selection.Members, Member{u.Index, weight})
+			members = append(members, Member{u.Index, weight})
 		}
 	}
-	switch len(selection.Members) {
-	case 0:
-		return nil
-	case 1: // alone it is written without its weight
-		selection.Members[0].Weight = cfg.Uplinks[selection.Members[0].Uplink].Weight
+	if len(members) == 1 { // alone it is written without its weight
+		members[0].Weight = cfg.Uplinks[members[0].Uplink].Weight
 	}
-	return &selection
+	return members
 }
 
 // Transfer returns a selection made under one configuration in terms of another: uplinks are found
 // again by their interface, and those that are gone, or belong to no group any more, are left out.
 func Transfer(s Selection, from, to *config.Config) Selection {
 	moved := Selection{Family: s.Family, Kept: s.Kept, Choices: transferChoices(s, from, to)}
+	same := func(u config.Uplink, uplink int) bool { return from.Uplinks[uplink].Interface == u.Interface }
 	for _, u := range to.Uplinks {
-		if u.Grouped && u.Has(s.Family) && slices.ContainsFunc(s.Members, func(m Member) bool { return from.Uplinks[m.Uplink].Interface == u.Interface }) {
+		carried := func(m Member) bool { return u.Grouped && u.Has(s.Family) && same(u, m.Uplink) }
+		if slices.ContainsFunc(s.Members, carried) {
 			moved.Members = append(moved.Members, Member{u.Index, u.Weight})
+		}
+		if slices.ContainsFunc(s.Own, carried) && u.Tunnel != config.TunnelYes {
+			moved.Own = append(moved.Own, Member{u.Index, u.Weight})
+		}
+		if slices.ContainsFunc(s.Lost, func(uplink int) bool { return same(u, uplink) }) {
+			moved.Lost = append(moved.Lost, u.Index)
 		}
 	}
 	return moved

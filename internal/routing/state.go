@@ -129,9 +129,10 @@ type Address struct {
 type Link struct {
 	Name         string
 	Index        int
-	Up           bool // administratively (IFF_UP)
-	Carrier      bool // IFF_LOWER_UP and operstate not down: the cable or the radio works
-	PointToPoint bool // IFF_POINTOPOINT: routes need no gateway
+	Up           bool   // administratively (IFF_UP)
+	Carrier      bool   // IFF_LOWER_UP and operstate not down: the cable or the radio works
+	PointToPoint bool   // IFF_POINTOPOINT: routes need no gateway
+	Tunnel       string // its type (ip-link(8)), if it is one of a tunnel; example "wireguard"
 	Addresses    []Address
 }
 

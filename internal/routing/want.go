@@ -50,6 +50,9 @@ func ScopeOf(cfg *config.Config) Scope {
 	scope.Sysctls = append(scope.Sysctls, sysctls6(cfg)...)
 	scope.Interfaces = append(append(scope.Interfaces, cfg.LAN...), cfg.DMZ...)
 	scope.Tables = append(scope.Tables, n.DefaultTable)
+	if n.OwnTable != 0 {
+		scope.Tables = append(scope.Tables, n.OwnTable)
+	}
 	for _, steer := range cfg.Steers {
 		scope.Tables = append(scope.Tables, steer.Table)
 	}
@@ -57,9 +60,9 @@ func ScopeOf(cfg *config.Config) Scope {
 }
 
 // lastPlace is the last priority that the longest possible list of uplinks would use, with a managed
-// firewall; main's own rule is never passed.
+// firewall and tunnels; main's own rule is never passed.
 func lastPlace(n config.Numbers) uint32 {
-	last := uint64(n.BasePriority) + 2*config.MaxUplinks + 1
+	last := uint64(n.BasePriority) + 2*config.MaxUplinks + 2
 	if n.BasePriority < mainPriority {
 		return uint32(min(last, mainPriority-1))
 	}
@@ -75,9 +78,10 @@ func Want(cfg *config.Config, obs *Observation, paths []Path, selections []Selec
 	}
 	for _, s := range selections {
 		want.Routes = append(want.Routes, defaultRoutes(cfg, obs, paths, s)...)
+		want.Routes = append(want.Routes, ownRoutes(cfg, obs, paths, s)...)
 		want.Routes = append(want.Routes, steerRoutes(cfg, paths, s)...)
 		want.Routes = append(want.Routes, policyRoutes(cfg, obs, paths, s)...)
-		want.Rules = append(want.Rules, rules(cfg, obs, paths, s.Family)...)
+		want.Rules = append(want.Rules, rules(cfg, obs, paths, s)...)
 	}
 	want.Sysctls = sysctls(cfg, obs)
 	return want
@@ -92,17 +96,19 @@ func lineRoutes(u config.Uplink, p Path) []Route {
 			Protocol: RouteProtocol, Source: p.Source, NextHops: []NextHop{nextHop(p, 1)},
 		})
 	}
-	return append(routes, Route{
-		Family: p.Family, Table: u.Table, Type: Unreachable, Destination: everywhere(p.Family), Metric: lastMetric,
-		Protocol: RouteProtocol,
-	})
+	return append(routes, deadEnd(u.Table, p.Family))
+}
+
+// deadEnd is where lookups end that found nothing better in a table.
+func deadEnd(table uint32, f config.Family) Route {
+	return Route{Family: f, Table: table, Type: Unreachable, Destination: everywhere(f), Metric: lastMetric, Protocol: RouteProtocol}
 }
 
 // defaultRoutes are the default over the selected lines, and its spare.
 func defaultRoutes(cfg *config.Config, obs *Observation, paths []Path, s Selection) []Route {
 	hops := memberHops(paths, s)
 	if len(hops) == 0 {
-		return keptDefaults(cfg, obs, s.Family)
+		return keptDefaults(obs, s.Family, cfg.Numbers.DefaultTable)
 	}
 	return spareRoutes(cfg.Numbers.DefaultTable, s.Family, hops)
 }
@@ -136,10 +142,10 @@ func spareRoutes(table uint32, f config.Family, hops []NextHop) []Route {
 }
 
 // keptDefaults are those of the default routes that are there which we could have made, one a place.
-func keptDefaults(cfg *config.Config, obs *Observation, f config.Family) []Route {
+func keptDefaults(obs *Observation, f config.Family, table uint32) []Route {
 	var kept []Route
 	for _, r := range obs.Have.Routes {
-		if r.Family == f && r.Table == cfg.Numbers.DefaultTable && r.IsDefault() && r.Type == Unicast && !r.Other &&
+		if r.Family == f && r.Table == table && r.IsDefault() && r.Type == Unicast && !r.Other &&
 			r.Metric <= spareMetric(f) && (r.Protocol == RouteProtocol || adoptableRoute(r)) &&
 			!slices.ContainsFunc(kept, func(k Route) bool { return k.Metric == r.Metric }) {
 			kept = append(kept, r)

@@ -179,7 +179,7 @@ func TestScopeOf(t *testing.T) {
 	cfg.DMZ = []string{"dmz0"}
 	want := routing.Scope{
 		Families: []config.Family{config.IPv4}, Interfaces: []string{"eth1", "ppp0", "lan0", "dmz0"}, Tables: []uint32{1, 2, 3},
-		FirstPriority: 40000, LastPriority: 40501,
+		FirstPriority: 40000, LastPriority: 40502,
 		Sysctls: []string{
 			"net/ipv4/ip_forward", "net/ipv4/fib_multipath_hash_policy", "net/ipv4/icmp_errors_use_inbound_ifaddr",
 			"net/ipv4/conf/all/rp_filter",
@@ -195,7 +195,7 @@ func TestScopeOf(t *testing.T) {
 // The rules that are looked at never pass main's own, nor wrap around.
 func TestScopeOfEdges(t *testing.T) {
 	for _, tt := range []struct{ base, last uint32 }{
-		{2, 503}, {32000, 32501}, {32500, 32765}, {32763, 32765}, {32768, 33269}, {40000, 40501}, {4294967293, 4294967295}, {4294966795, 4294967295},
+		{2, 504}, {32000, 32502}, {32500, 32765}, {32763, 32765}, {32768, 33270}, {40000, 40502}, {4294967293, 4294967295}, {4294966795, 4294967295},
 	} {
 		cfg := configure(numbers{1, tt.base, 1}, static("eth1", "192.0.2.2", "192.0.2.1"))
 		if got := routing.ScopeOf(cfg).LastPriority; got != tt.last {

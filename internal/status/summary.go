@@ -122,15 +122,23 @@ func (s SelectionView) sentence(several bool) string {
 	if len(s.Members) == 0 {
 		return what + " use no uplink: none can be used."
 	}
-	parts := make([]string, len(s.Members))
-	for i, m := range s.Members {
-		parts[i] = m.Name + " " + percent(m.Share)
+	text := shares(s.Members)
+	if len(s.Own) > 0 {
+		text += " The router's own use: " + shares(s.Own)
 	}
-	text := strings.Join(parts, ", ") + "."
 	if s.Kept {
 		return "No uplink is well. " + what + " stay with the last ones that were: " + text
 	}
 	return what + " use: " + text
+}
+
+// shares names uplinks with their parts; example "Fibre 75 %, Cable 25 %."
+func shares(members []MemberView) string {
+	parts := make([]string, len(members))
+	for i, m := range members {
+		parts[i] = m.Name + " " + percent(m.Share)
+	}
+	return strings.Join(parts, ", ") + "."
 }
 
 // percent formats a share for people: whole percents, except for small ones that would look like none.

@@ -102,7 +102,9 @@ type SelectionView struct {
 	// Kept: no uplink is well, these are the last ones that were.
 	Kept    bool         `json:"kept"`
 	Members []MemberView `json:"uplinks"`
-	Text    string       `json:"text"` // in a sentence
+	// Own carry what the router itself sends, where some lines are tunnels; empty: the same as all else.
+	Own  []MemberView `json:"own"`
+	Text string       `json:"text"` // in a sentence
 }
 
 // MemberView is an uplink with its part in a selection.
@@ -139,6 +141,7 @@ func NewView(s *Snapshot, version string, started time.Time) View {
 	}
 	for _, f := range families {
 		v.Selections = append(v.Selections, selection(v.Uplinks, f.String(), slices.Contains(s.Kept, f)))
+		v.Selections[len(v.Selections)-1].Own = s.own(f)
 	}
 	for _, w := range s.Warnings {
 		v.Warnings = append(v.Warnings, warning(w))
@@ -194,6 +197,22 @@ func selection(uplinks []UplinkView, family string, kept bool) SelectionView {
 		}
 	}
 	return s
+}
+
+// own are the uplinks that carry what the router itself sends in a family, if these are others.
+func (s *Snapshot) own(f config.Family) []MemberView {
+	members, total := []MemberView{}, 0
+	for _, u := range s.Uplinks {
+		if u.Family == f {
+			total += u.Own
+		}
+	}
+	for _, u := range s.Uplinks {
+		if u.Family == f && u.Own > 0 {
+			members = append(members, MemberView{Name: u.Name, Interface: u.Interface, Share: round(float64(u.Own) / float64(total))})
+		}
+	}
+	return members
 }
 
 func (c Configuration) view() ConfigurationView {
