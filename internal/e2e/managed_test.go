@@ -133,6 +133,7 @@ func TestManagedWeights(t *testing.T) {
 	}
 	b.uses(time.Second, 3)
 	b.exactly("the standby line", 6, []int{0, 0, 0, 6})
+	b.wait("the deal of the second group", 2*time.Second, func() bool { return !strings.Contains(b.rules(), "mod 6") })
 	told := events.all()
 	for line := range strings.Lines(told) {
 		deal := strings.Contains(line, " inet ftr deal") || strings.Contains(line, " set inet ftr __map") // its anonymous map
