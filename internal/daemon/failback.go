@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 
 	"ftr/internal/config"
 	"ftr/internal/routing"
@@ -21,29 +22,38 @@ func (l *loop) failover(next []routing.Selection) {
 		if previous == nil {
 			previous = &routing.Selection{}
 		}
-		for _, m := range previous.Members {
+		for _, m := range slices.Concat(previous.Members, previous.Own) {
 			l.failback.carried[place{l.Config.Uplinks[m.Uplink].Interface, s.Family}] = true
 		}
-		if s.Kept || len(s.Members) == 0 || len(previous.Members) == 0 {
-			continue
+		if !s.Kept {
+			l.improve(s.Family, previous.Members, s.Members, false)
 		}
-		best := l.group(s)
-		if best >= l.group(*previous) || l.Config.Failback(best) != config.FailbackMove {
-			continue
-		}
-		for _, u := range l.Config.Uplinks {
-			line := place{u.Interface, s.Family}
-			if l.failback.carried[line] && u.Grouped && u.Group > best {
-				l.failback.due[line] = true
-			}
+		l.improve(s.Family, previous.Own, s.Own, true)
+	}
+}
+
+// improve notes what is due where other members carry than before; own: what the router itself sends, which
+// has nothing in tunnels.
+func (l *loop) improve(f config.Family, before, now []routing.Member, own bool) {
+	if len(before) == 0 || len(now) == 0 {
+		return
+	}
+	best := l.group(now)
+	if best >= l.group(before) || l.Config.Failback(best) != config.FailbackMove {
+		return
+	}
+	for _, u := range l.Config.Uplinks {
+		line := place{u.Interface, f}
+		if l.failback.carried[line] && u.Grouped && u.Group > best && (!own || u.Tunnel != config.TunnelYes) {
+			l.failback.due[line] = true
 		}
 	}
 }
 
-// group is the most preferred group of the members.
-func (l *loop) group(s routing.Selection) int {
-	best := l.Config.Uplinks[s.Members[0].Uplink].Group
-	for _, m := range s.Members {
+// group is the most preferred group of members.
+func (l *loop) group(members []routing.Member) int {
+	best := l.Config.Uplinks[members[0].Uplink].Group
+	for _, m := range members {
 		best = min(best, l.Config.Uplinks[m.Uplink].Group)
 	}
 	return best
@@ -62,7 +72,7 @@ func (l *loop) moveBack(ctx context.Context) {
 		}
 		delete(l.failback.due, line)
 		s := l.selection(p.Family)
-		if s == nil || s.Kept || len(s.Members) == 0 || s.Has(p.Uplink) || l.released[line] {
+		if s == nil || s.Kept || len(s.Members) == 0 || s.Carries(p.Uplink) || l.released[line] {
 			continue
 		}
 		l.letGo(ctx, p.Family, l.Config.Uplinks[p.Uplink], "preferred lines carry again")

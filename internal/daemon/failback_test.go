@@ -150,6 +150,37 @@ func TestFailback(t *testing.T) {
 	}
 }
 
+// What the router itself sends moves back to a better group though a tunnel carries all else; the tunnel
+// keeps its connections.
+func TestFailbackUnderTunnel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, `- {interface: eth1, type: static, ip: 192.0.2.2, gateway: 192.0.2.1, priority_group: 1, tunnel: yes}
+- {interface: eth2, type: static, ip: 198.51.100.130, gateway: 198.51.100.129, priority_group: 2}
+- {interface: eth3, type: static, ip: 203.0.113.2, gateway: 203.0.113.1, priority_group: 3}
+groups: [{priority_group: 1, failback: keep}, {priority_group: 2, failback: move}]
+`)
+		k := &released{Kernel: w.kernel, world: w}
+		opts := w.options(w.kernel)
+		opts.Flows = k
+		_, stop := w.startWith(opts)
+		defer stop()
+		w.until(time.Second, "start", func() bool { return w.defaults() == "eth1*1" })
+		for _, step := range []struct {
+			plugged bool
+			want    []uint32
+		}{{false, []uint32{2}}, {true, []uint32{3}}, {false, []uint32{2}}, {true, []uint32{3}}} {
+			w.must(w.kernel.SetCarrier("eth2", step.plugged))
+			time.Sleep(time.Minute)
+			if diff := cmp.Diff(step.want, k.take()); diff != "" {
+				t.Errorf("eth2 plugged in %t, released (-want +got):\n%s", step.plugged, diff)
+			}
+		}
+		if w.defaults() != "eth1*1" {
+			t.Errorf("routes lead to %s", w.defaults())
+		}
+	})
+}
+
 // The routes come first: while the kernel does not take them, nothing is moved, and what is selected again
 // by then stays.
 func TestFailbackWaitsForTheRoutes(t *testing.T) {

@@ -179,7 +179,7 @@ func (l *loop) release(ctx context.Context) {
 			continue
 		}
 		s := l.selection(p.Family)
-		if l.released[line] || s == nil || s.Kept || len(s.Members) == 0 || s.Has(p.Uplink) {
+		if l.released[line] || s == nil || s.Kept || len(s.Members) == 0 || s.Carries(p.Uplink) {
 			continue
 		}
 		l.released[line] = true

@@ -80,13 +80,24 @@ func (p *icmp) socket(l line, failed *socket) (*socket, error) {
 		delete(p.sockets, l)
 		s.conn.Close()
 	}
-	s, err := open(l)
+	s, err := open(l, p.taken)
 	if err != nil {
 		return nil, err
 	}
 	p.sockets[l] = s
 	p.readers.Go(func() { p.serve(s) })
 	return s, nil
+}
+
+// taken tells whether a socket has an id: echoes of two lines with the same address would be one connection
+// to the kernel, and one of the lines would get no answers.
+func (p *icmp) taken(id uint16) bool {
+	for _, s := range p.sockets {
+		if s.id == id {
+			return true
+		}
+	}
+	return false
 }
 
 // serve reads a socket to its end.

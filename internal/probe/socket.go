@@ -46,8 +46,8 @@ type result struct {
 	err error
 }
 
-// open makes the socket of a line.
-func open(l line) (*socket, error) {
+// open makes the socket of a line, with an id that is not taken.
+func open(l line, taken func(id uint16) bool) (*socket, error) {
 	family, protocol := unix.AF_INET, unix.IPPROTO_ICMP
 	if l.source.Is6() {
 		family, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
@@ -60,11 +60,13 @@ func open(l line) (*socket, error) {
 	file := os.NewFile(uintptr(fd), "icmp:"+l.device)
 	defer file.Close()
 	s := &socket{line: l, waiting: map[uint16]*waiter{}}
-	var random [4]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return nil, err
+	for drawn := false; !drawn || taken(s.id); drawn = true {
+		var random [4]byte
+		if _, err := rand.Read(random[:]); err != nil {
+			return nil, err
+		}
+		s.id, s.seq = binary.NativeEndian.Uint16(random[:]), binary.NativeEndian.Uint16(random[2:])
 	}
-	s.id, s.seq = binary.NativeEndian.Uint16(random[:]), binary.NativeEndian.Uint16(random[2:])
 	if err := s.bind(fd); err != nil {
 		return nil, explain(err, l)
 	}

@@ -12,7 +12,7 @@ import (
 // The kernel stamps what it receives: the time that an answer lies in the socket is no round-trip time.
 func TestKernelTimestamps(t *testing.T) {
 	for _, source := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")} {
-		s, err := open(line{"lo", source})
+		s, err := open(line{"lo", source}, func(uint16) bool { return false })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,5 +87,25 @@ func TestSequenceNumbers(t *testing.T) {
 	w := &waiter{}
 	if err := s.enter(w); err != nil || w.echo.seq != 65535 {
 		t.Errorf("after one left: %d, %v", w.echo.seq, err)
+	}
+}
+
+// Two lines with the same address must not share an id, or connection tracking takes their echoes for one
+// connection.
+func TestSocketsHaveTheirOwnIDs(t *testing.T) {
+	var refused []uint16
+	s, err := open(line{"lo", netip.MustParseAddr("127.0.0.1")}, func(id uint16) bool {
+		if len(refused) < 3 {
+			refused = append(refused, id)
+			return true
+		}
+		return false
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.conn.Close()
+	if len(refused) != 3 || s.id == refused[2] && refused[1] == refused[2] {
+		t.Errorf("id %d, after %v were taken", s.id, refused)
 	}
 }

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"net/netip"
 	"slices"
 
 	"ftr/internal/config"
@@ -15,6 +16,9 @@ func (s Selection) OwnMembers(cfg *config.Config) []Member {
 	return s.Members
 }
 
+// Carries tells whether an uplink carries new connections, those that pass through or the router's own.
+func (s Selection) Carries(uplink int) bool { return has(s.Members, uplink) || has(s.Own, uplink) }
+
 // own chooses the lines for what the router itself sends, and says which ones are lost to it. Where some
 // lines are tunnels, they carry nothing of the router's own: it could be a tunnel's own packets.
 func (s *Selection) own(cfg *config.Config, paths []Path, reports []health.Report, previous *Selection) {
@@ -25,7 +29,7 @@ func (s *Selection) own(cfg *config.Config, paths []Path, reports []health.Repor
 		}
 	}
 	members := s.OwnMembers(cfg)
-	if len(members) == 0 || cfg.Firewall != config.FirewallManaged {
+	if len(members) == 0 || !translated(cfg, paths, s.Family, members) {
 		return
 	}
 	for i, p := range paths {
@@ -39,19 +43,27 @@ func (s *Selection) own(cfg *config.Config, paths []Path, reports []health.Repor
 	}
 }
 
+// translated tells whether what leaves by lines gets their addresses, whatever address it had.
+func translated(cfg *config.Config, paths []Path, f config.Family, members []Member) bool {
+	keeps := func(p Path) bool {
+		return p.Family == f && has(members, p.Uplink) && cfg.Uplinks[p.Uplink].Inet6.NAT == config.KeepAddress && !p.Prefix.IsValid()
+	}
+	return cfg.Firewall == config.FirewallManaged && (f == config.IPv4 || !slices.ContainsFunc(paths, keeps))
+}
+
 // adoptLost reads from the rules of a previous run which lines were lost: an address that datagrams left
 // is that of a line, whose other rule for it tells the line.
 func adoptLost(cfg *config.Config, f config.Family, have State) []int {
-	moved := map[string]bool{} // addresses
+	moved := map[netip.Prefix]bool{} // addresses
 	for _, r := range have.Rules {
 		if r.Family == f && r.Protocol == RuleProtocol && r.Local && r.Transport == udp && r.SourcePort == 0 {
-			moved[r.From.String()] = true
+			moved[r.From] = true
 		}
 	}
 	var lost []int
 	for _, u := range cfg.Uplinks {
 		own := func(r Rule) bool {
-			return r.Family == f && r.Protocol == RuleProtocol && !r.Local && r.Table == u.Table && r.From.IsValid() && moved[r.From.String()]
+			return r.Family == f && r.Protocol == RuleProtocol && !r.Local && r.Table == u.Table && moved[r.From]
 		}
 		if slices.ContainsFunc(have.Rules, own) {
 			lost = append(lost, u.Index)

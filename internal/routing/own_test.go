@@ -75,6 +75,26 @@ func TestSelectOwn(t *testing.T) {
 	}
 }
 
+// Where what leaves is not translated, a datagram would have another line's address, and stays.
+func TestSelectLostUntranslated(t *testing.T) {
+	for _, tt := range []struct {
+		nat    config.NAT6
+		prefix string
+		want   []int
+	}{{config.Masquerade, "", []int{0}}, {config.KeepAddress, "", nil}, {config.KeepAddress, "2001:db8:2::/48", []int{0}}} {
+		cfg := configure(modern, typed("eth1", config.DHCP), typed("eth2", config.DHCP))
+		cfg.Firewall = config.FirewallManaged
+		cfg.Uplinks[1].Inet6 = config.Inet6{On: true, NAT: tt.nat}
+		paths := []routing.Path{{Family: config.IPv6}, {Uplink: 1, Family: config.IPv6}}
+		if tt.prefix != "" {
+			paths[1].Prefix = netip.MustParsePrefix(tt.prefix)
+		}
+		if got := routing.Select(cfg, config.IPv6, paths, judged([]health.State{down, up}), nil).Lost; !slices.Equal(got, tt.want) {
+			t.Errorf("%v %q: lost %v, want %v", tt.nat, tt.prefix, got, tt.want)
+		}
+	}
+}
+
 // asks holds what the kernel says of packets, in the words of "ip route get", against the devices wanted;
 // "" is no way.
 func asks(t *testing.T, ns *netns.NS, want map[string]string) {
