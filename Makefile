@@ -56,6 +56,7 @@ install: build
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/ftr.service > $(DESTDIR)/etc/systemd/system/ftr.service
 	chmod 644 $(DESTDIR)/etc/systemd/system/ftr.service
 	install -m 644 docs/ftr.schema.json $(DESTDIR)$(PREFIX)/share/ftr/ftr.schema.json
+	install -m 755 packaging/prefix-hook $(DESTDIR)$(PREFIX)/share/ftr/prefix-hook
 	@if [ -z "$(DESTDIR)" ]; then \
 		getent passwd ftr >/dev/null || useradd --system --user-group --home-dir /var/lib/ftr --shell /usr/sbin/nologin ftr; \
 		install -d -o ftr -g ftr -m 755 /var/log/ftr; \

@@ -147,6 +147,7 @@ func TestInstall(t *testing.T) {
 		"opt/ftr/bin/ftr":                   0o755,
 		"opt/ftr/bin/fault_tolerant_router": fs.ModeSymlink | 0o777,
 		"opt/ftr/share/ftr/ftr.schema.json": 0o644,
+		"opt/ftr/share/ftr/prefix-hook":     0o755,
 		"etc/systemd/system/ftr.service":    0o644,
 	}
 	for path, mode := range files(t, dest) {

@@ -242,7 +242,7 @@ func TestIPv6Solicited(t *testing.T) {
 func TestIPv6Prefixes(t *testing.T) {
 	t.Parallel()
 	b, text := newInet6Bed(t, lab.FixedIPv6)
-	file := func(i int) string { return filepath.Join(b.Dir, fmt.Sprintf("prefix%d", i+1)) }
+	file := func(i int) string { return filepath.Join(b.Dir, "prefix-"+b.Plan.Lines[i].Interface) }
 	for i, line := range b.Plan.Lines {
 		gateway := fmt.Sprintf("{ip: %q, gateway: \"fe80::1\"}", line.Address6)
 		nat := "prefix"
@@ -251,9 +251,10 @@ func TestIPv6Prefixes(t *testing.T) {
 		}
 		text = edit(t, text, gateway, strings.TrimSuffix(gateway, "}")+", nat: "+nat+", prefix_file: "+file(i)+"}")
 	}
-	delegate := func(i int, p netip.Prefix) {
+	delegate := func(i int, p netip.Prefix) { // as dhclient tells its hooks
 		t.Helper()
-		b.must(os.WriteFile(file(i), []byte("# by the DHCP client\n"+p.String()+"\n"), 0o644))
+		b.must(b.Router.Run("env", "PREFIX_DIRECTORY="+b.Dir, "reason=REBIND6", "interface="+b.Plan.Lines[i].Interface,
+			"new_ip6_prefix="+p.String(), "../../packaging/prefix-hook"))
 	}
 	for i, line := range b.Plan.Lines {
 		delegate(i, line.Delegated6)
