@@ -55,6 +55,9 @@ func fitting(ctx context.Context) (text, found string, err error) {
 	}
 	for i, u := range uplinks {
 		fmt.Fprintf(&b, "Found uplink %s: %s\n", u.Interface, u.Guess)
+		if u.Address6.IsValid() {
+			fmt.Fprintf(&b, "It has IPv6 too (%s), which the file proposes in a comment\n", u.Address6)
+		}
 		uplinks[i].Guess = "Guessed: " + u.Guess + "."
 	}
 	for _, name := range lan {
@@ -69,7 +72,7 @@ func survey(ctx context.Context) (routing.Observation, error) {
 	if err != nil {
 		return routing.Observation{}, fmt.Errorf("list interfaces: %w", err)
 	}
-	scope := routing.Scope{Families: []config.Family{config.IPv4}}
+	scope := routing.Scope{Families: []config.Family{config.IPv4, config.IPv6}}
 	for _, i := range interfaces {
 		scope.Interfaces = append(scope.Interfaces, i.Name)
 	}
@@ -80,7 +83,12 @@ func survey(ctx context.Context) (routing.Observation, error) {
 	defer k.Close()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return k.Observe(ctx, scope)
+	obs, err := k.Observe(ctx, scope)
+	if err != nil { // there are kernels without IPv6
+		scope.Families = scope.Families[:1]
+		obs, err = k.Observe(ctx, scope)
+	}
+	return obs, err
 }
 
 // writeNew writes a file that must not exist yet. What could not be written whole is removed.

@@ -15,7 +15,9 @@ type Found struct {
 	Type             Type
 	Address, Gateway netip.Addr // invalid: not known
 	Description      string
-	Guess            string // why it is taken for an uplink, a sentence; example "guessed: has the default route"
+	// Address6 and Gateway6 are what it has over IPv6; invalid: nothing, or not known.
+	Address6, Gateway6 netip.Addr
+	Guess              string // why it is taken for an uplink, a sentence; example "guessed: has the default route"
 }
 
 // Example returns the fixed example file: commented, valid, with one uplink of each type.
@@ -166,7 +168,21 @@ func (p *printer) uplinks(k key, found []Found, commented bool) {
 			p.line("  ", mark+dash+below)
 			dash = "  "
 		}
+		p.inet6(f)
 	}
+}
+
+// inet6 proposes IPv6 for an uplink that has it: what the hosts inside need for it is not known here.
+func (p *printer) inet6(f Found) {
+	if !f.Address6.IsValid() {
+		return
+	}
+	has := "address " + f.Address6.String()
+	if f.Gateway6.IsValid() {
+		has += ", router " + f.Gateway6.String()
+	}
+	p.comment("    ", "It has IPv6 too ("+has+"). To use that, add IPv6 addresses to ips of tests, such as 2606:4700:4700::1111 and 2001:4860:4860::8888, and write:")
+	p.line("    ", "# ipv6: auto")
 }
 
 // keys returns the lines of one entry.

@@ -83,6 +83,29 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// TestGenerateIPv6: what is proposed for a line that has IPv6 is a comment, and holds where it is followed.
+func TestGenerateIPv6(t *testing.T) {
+	lines := found()
+	lines[1].Address6, lines[1].Gateway6 = ip("2001:db8::2"), ip("fe80::1")
+	lines[3].Address6 = ip("2001:db8:3::2")
+	text := Generate(lines, []string{"lan0"})
+	for _, want := range []string{"(address 2001:db8::2, router", "(address 2001:db8:3::2)"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if c := mustParse(t, "as it is", []byte(text)); len(c.Families()) != 1 {
+		t.Errorf("the families are %v", c.Families())
+	}
+	text = strings.Replace(text, "ips: [1.1.1.1,", `ips: ["2606:4700:4700::1111", "2001:4860:4860::8888", 1.1.1.1,`, 1)
+	c := mustParse(t, "followed", []byte(strings.ReplaceAll(text, "    # ipv6: auto\n", "    ipv6: auto\n")))
+	for i, u := range c.Uplinks {
+		if u.Inet6.On != lines[i].Address6.IsValid() {
+			t.Errorf("IPv6 of %s: %t", u.Name, u.Inet6.On)
+		}
+	}
+}
+
 // TestGenerateNothing: where nothing was found, the problems say what is to be filled in.
 func TestGenerateNothing(t *testing.T) {
 	for _, test := range []struct {

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -31,7 +32,8 @@ func uplinkOn(obs *Observation, link Link) (config.Found, bool) {
 		return config.Found{}, false
 	}
 	found := config.Found{Interface: link.Name, Address: addrs[0], Gateway: obs.Leases[link.Name]}
-	route, routed := defaultOver(obs, link.Name)
+	found.Address6, found.Gateway6 = inet6Of(obs, link)
+	route, routed := defaultOver(obs, config.IPv4, link.Name)
 	if routed && route.NextHops[0].Gateway.IsValid() {
 		found.Gateway = route.NextHops[0].Gateway
 	}
@@ -54,13 +56,28 @@ func uplinkOn(obs *Observation, link Link) (config.Found, bool) {
 	return found, true
 }
 
+// inet6Of returns the address by which a link reaches the internet over IPv6, if it has one, and its router, if
+// one is known.
+func inet6Of(obs *Observation, link Link) (address, gateway netip.Addr) {
+	for _, a := range candidates(config.IPv6, link) {
+		if !a.IsPrivate() {
+			route, routed := defaultOver(obs, config.IPv6, link.Name)
+			if routed {
+				gateway = route.NextHops[0].Gateway
+			}
+			return a, gateway
+		}
+	}
+	return netip.Addr{}, netip.Addr{}
+}
+
 // defaultOver returns the best default route of main over a device.
-func defaultOver(obs *Observation, device string) (Route, bool) {
+func defaultOver(obs *Observation, f config.Family, device string) (Route, bool) {
 	var best Route
 	found := false
 	for _, r := range obs.Defaults {
 		i := slices.IndexFunc(r.NextHops, func(h NextHop) bool { return h.Interface == device })
-		if i >= 0 && r.Family == config.IPv4 && (!found || r.Metric < best.Metric) {
+		if i >= 0 && r.Family == f && (!found || r.Metric < best.Metric) {
 			r.NextHops = r.NextHops[i : i+1]
 			best, found = r, true
 		}
