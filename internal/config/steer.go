@@ -1,6 +1,11 @@
 package config
 
-import "math/bits"
+import (
+	"hash/fnv"
+	"math/bits"
+	"slices"
+	"strings"
+)
 
 // Firewall says who keeps the rules that mark connections and translate addresses.
 type Firewall uint8
@@ -26,7 +31,7 @@ const (
 // String returns the word used in the configuration file.
 func (b Balance) String() string { return [...]string{"hash", "round_robin"}[b] }
 
-// FirstSteerTable is the routing table of the first steer; each further one has the next. They lie
+// FirstSteerTable is the routing table of the first place of a steer; each further one has the next. They lie
 // beyond the tables of any list of uplinks, which end below 252.
 const FirstSteerTable = 11700
 
@@ -43,7 +48,7 @@ type Steer struct {
 	Policy int    // 0: the default policy, for all connections that no other applies to
 	Uplink int    // the preferred line, by Uplink.Index; NoUplink: none
 	Mark   uint32 // to be set and matched only under Numbers.SteerMask; never 0 there
-	Table  uint32 // FirstSteerTable and its position
+	Table  uint32 // FirstSteerTable and its place
 }
 
 // Steer returns the steer of a policy that prefers an uplink, or none (NoUplink).
@@ -56,7 +61,7 @@ func (c *Config) Steer(policy, uplink int) (Steer, bool) {
 	return Steer{}, false
 }
 
-// steers derives the steers of a configuration, whose position gives each its mark and table.
+// steers derives the steers of a configuration; the place of each gives it its mark and table.
 func steers(c *Config) []Steer {
 	if c.Firewall != FirewallManaged {
 		return nil
@@ -69,13 +74,61 @@ func steers(c *Config) []Steer {
 			}
 		}
 	}
-	list = append(list, policySteers(c.Policies)...)
+	places := make([]uint32, 0, len(list))
 	for i := range list {
-		list[i].Mark = spread(uint32(i)+1, c.Numbers.SteerMask)
-		list[i].Table = FirstSteerTable + uint32(i)
+		places = append(places, uint32(i))
+	}
+	own := policySteers(c.Policies)
+	places = append(places, policyPlaces(c, own, uint32(len(list)))...)
+	list = append(list, own...)
+	for i := range list {
+		list[i].Mark = spread(places[i]+1, c.Numbers.SteerMask)
+		list[i].Table = FirstSteerTable + places[i]
 	}
 	return list
 }
+
+// policyPlaces are the positions of the policies' steers. They follow from the names of policy and interface, so
+// that a mark means the same before and after a reload that adds or removes others: rules and routes are not
+// changed in one moment, and a first packet in between must not be taken for another policy's. Where a mask leaves
+// little room they follow one another from first on.
+func policyPlaces(c *Config, list []Steer, first uint32) []uint32 {
+	places := make([]uint32, len(list))
+	room := maxSteers(int64(c.Numbers.SteerMask)) - MaxUplinks
+	if room < roomy*len(list) {
+		for i := range places {
+			places[i] = first + uint32(i)
+		}
+		return places
+	}
+	name := func(s Steer) string {
+		if s.Uplink == NoUplink {
+			return c.Policies[s.Policy-1].Name
+		}
+		return c.Policies[s.Policy-1].Name + "\x00" + c.Uplinks[s.Uplink].Interface
+	}
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	// Of two that want the same place, the same one has it whatever their order in the file.
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(name(list[a]), name(list[b])) })
+	taken := map[uint32]bool{}
+	for _, i := range order {
+		sum := fnv.New32a()
+		sum.Write([]byte(name(list[i])))
+		at := sum.Sum32() % uint32(room)
+		for taken[at] {
+			at = (at + 1) % uint32(room)
+		}
+		taken[at] = true
+		places[i] = MaxUplinks + at
+	}
+	return places
+}
+
+// roomy is how many places there must be for each steer of a policy: two that want the same one are rare then.
+const roomy = 8
 
 // spread lays the bits of a number into the bits of a mask, from the lowest.
 func spread(n, mask uint32) uint32 {

@@ -84,3 +84,62 @@ func TestClampMSS(t *testing.T) {
 		}
 	}
 }
+
+// TestSteersKeepTheirPlaces: what a mark and a table mean does not change when policies come, go or change places, or
+// when a line is added, so that nothing goes astray while a reload changes one after the other.
+func TestSteersKeepTheirPlaces(t *testing.T) {
+	policies := []string{"- {name: a, uplinks: [eth1, eth2], sticky: source}\n", "- {name: b, uplinks: [eth2]}\n", "- {name: c, uplinks: [eth2, eth1]}\n"}
+	means := map[uint32]string{}
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1}, {2}, {1, 0}, {0, 2}} {
+		for lines := 3; lines <= 5; lines++ {
+			file := string(many(lines, "firewall: managed\npolicies:\n"))
+			for _, i := range order {
+				file += policies[i]
+			}
+			c := mustParse(t, "test.conf", []byte(file))
+			tables := map[uint32]bool{}
+			for _, s := range c.Steers {
+				if s.Policy == 0 {
+					continue
+				}
+				name := fmt.Sprint(c.Policies[s.Policy-1].Name, s.Uplink, s.Table)
+				if means[s.Mark] == "" {
+					means[s.Mark] = name
+				}
+				if means[s.Mark] != name || tables[s.Table] {
+					t.Errorf("%d lines, %v: mark %#x was that of %s and is that of %s", lines, order, s.Mark, means[s.Mark], name)
+				}
+				tables[s.Table] = true
+			}
+		}
+	}
+	if len(means) != 7 {
+		t.Errorf("%d marks for 7 steers", len(means))
+	}
+}
+
+// TestSteersInAFewBits: where there is little room, places follow one another.
+func TestSteersInAFewBits(t *testing.T) {
+	c := mustParse(t, "test.conf", many(2, "firewall: managed\nsteer_mask: 0x700\npolicies:\n- {name: a, uplinks: [eth0, eth1], sticky: source}\n"))
+	want := []Steer{{0, 0, 0x100, 11700}, {0, 1, 0x200, 11701}, {1, NoUplink, 0x300, 11702}, {1, 0, 0x400, 11703}, {1, 1, 0x500, 11704}}
+	if diff := cmp.Diff(want, c.Steers); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestCrowdedSteers: as many policies as there may be have marks and tables of their own.
+func TestCrowdedSteers(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("firewall: managed\npolicies:\n")
+	for i := range MaxPolicies {
+		fmt.Fprintf(&text, "- {name: p%d, uplinks: [eth1]}\n", i)
+	}
+	c := mustParse(t, "test.conf", many(2, text.String()))
+	marks, tables := map[uint32]bool{}, map[uint32]bool{}
+	for _, s := range c.Steers {
+		marks[s.Mark], tables[s.Table] = true, true
+	}
+	if len(marks) != MaxPolicies+2 || len(tables) != MaxPolicies+2 {
+		t.Errorf("%d marks and %d tables", len(marks), len(tables))
+	}
+}
