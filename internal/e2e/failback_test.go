@@ -11,8 +11,8 @@ import (
 	"ftr/internal/lab"
 )
 
-// udpFlow is a client in the LAN that sends a datagram each 20 ms from one socket to a server on the
-// internet, which says where each came from.
+// udpFlow sends a datagram each 20 ms from one socket to a server on the internet, which says where each
+// came from.
 type udpFlow struct {
 	line    atomic.Int64 // that the latest answered datagram left through
 	answers atomic.Int64
@@ -20,13 +20,19 @@ type udpFlow struct {
 
 const flowPort = 5005
 
-// startFlow starts a flow and its server, which end with the test.
+// startFlow starts a flow of the client in the LAN and its server, which end with the test.
 func (b *bed) startFlow() *udpFlow {
 	b.t.Helper()
-	at := netip.AddrPortFrom(b.Plan.Servers[0], flowPort).String()
-	server, err := b.Internet.ListenPacket(b.t.Context(), "udp4", at)
+	return b.flow(b.Client, nil, b.Plan.Servers[0])
+}
+
+// flow starts a flow of a host, from one of its addresses if that is given.
+func (b *bed) flow(host *lab.Host, local net.Addr, to netip.Addr) *udpFlow {
+	b.t.Helper()
+	at := netip.AddrPortFrom(to, flowPort).String()
+	server, err := b.Internet.ListenPacket(b.t.Context(), "udp", at)
 	b.must(err)
-	client, err := b.Client.Dial(b.t.Context(), "udp4", at)
+	client, err := host.DialFrom(b.t.Context(), local, "udp", at)
 	b.must(err)
 	f := &udpFlow{}
 	var running sync.WaitGroup

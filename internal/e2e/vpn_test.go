@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -105,6 +106,34 @@ func (b *bed) through(what string, v *lab.VPN) {
 	}
 }
 
+// Sockets of the router that are bound to an address of a line, in both families: each moves when the line is
+// found dead in its family, and stays where it is when the line comes back.
+func TestDatagramsMove(t *testing.T) {
+	t.Parallel()
+	b, text := newInet6Bed(t, lab.FixedIPv6)
+	b.start6(text)
+	line := b.Plan.Lines[0]
+	four := b.flow(b.Router, &net.UDPAddr{IP: line.Address.AsSlice()}, b.Plan.Servers[0])
+	six := b.flow(b.Router, &net.UDPAddr{IP: line.Address6.AsSlice()}, b.Plan.Servers6[0])
+	four.on(b, 0, 5)
+	six.on(b, 0, 5)
+	b.must(b.CutFamily6(0))
+	b.wait("datagrams over IPv6 on another line", 5*time.Second, func() bool { return six.line.Load() != 0 })
+	four.on(b, 0, 5)
+	b.must(b.Cut(0))
+	b.wait("datagrams over IPv4 on another line", 5*time.Second, func() bool { return four.line.Load() != 0 })
+	kept4, kept6 := four.line.Load(), six.line.Load()
+	four.on(b, kept4, 20)
+	six.on(b, kept6, 20)
+	b.must(b.Restore(0))
+	b.uses(15*time.Second, 0, 1, 2)
+	b.uses6(15*time.Second, 0, 1, 2)
+	b.wait("no rule left for datagrams", 5*time.Second, func() bool { return !strings.Contains(b.ip("rule")+b.ip("-6", "rule"), "ipproto udp") })
+	four.on(b, kept4, 20)
+	six.on(b, kept6, 20)
+	b.noLeaks()
+}
+
 // A tunnel that is no uplink, with a network behind it: it goes on when the line that it uses dies, by
 // itself, and again on the next.
 func TestTunnelMoves(t *testing.T) {
@@ -137,6 +166,17 @@ func TestTunnelMoves(t *testing.T) {
 	rules := b.ip("rule")
 	if n := strings.Count(rules, "ipproto udp"); n != 2 {
 		t.Errorf("%d rules for datagrams of two dead lines:\n%s", n, rules)
+	}
+	// Another run finds it all as it should be.
+	if out, code := b.output("plan"); code != 0 || !strings.HasPrefix(out, "# nothing") {
+		t.Errorf("plan: exit code %d, said:\n%s", code, out)
+	}
+	b.must(b.KillDaemon())
+	since := time.Now()
+	b.must(b.StartDaemon(t.Context()))
+	b.says("Initial default route uplinks", since, 10*time.Second)
+	if now := b.ip("rule"); now != rules || !b.ask(b.Client, far) {
+		t.Errorf("a restart changed the rules from\n%s\nto\n%s", rules, now)
 	}
 	for i := range 3 {
 		b.must(b.Restore(i))
