@@ -157,12 +157,7 @@ func TestManagedWeights(t *testing.T) {
 func TestManagedForeign(t *testing.T) {
 	t.Parallel()
 	b, text := newManagedBed(t, three())
-	const before = `table ip docker {
-	chain prerouting { type nat hook prerouting priority -100; fib daddr type local tcp dport 8081 dnat to 192.168.2.2:80; }
-	chain postrouting { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 oifname != "docker0" masquerade; }
-}
-table inet tailscale {
-	chain forward { type filter hook forward priority -1; iifname "tailscale0" meta mark set meta mark & 0xff00ffff | 0x40000; }
+	const before = `table inet marks {
 	chain tag { type filter hook prerouting priority -160; iifname "lan0" meta mark set meta mark | 0x00058000; }
 	chain keep { type filter hook postrouting priority 200; ct mark set ct mark | 0x00058000; }
 }
@@ -170,19 +165,11 @@ table inet tailscale {
 	const after = `table inet guests { chain input { type filter hook input priority 10; tcp dport 9999 counter drop; }; }
 `
 	b.must(b.Router.Input(before, "nft", "-f", "-"))
+	b.must(b.Router.Input(fixture(t, "beside/docker.rules"), "iptables-nft-restore", "--noflush"))
 	b.begin(text)
 	b.must(b.Router.Input(after, "nft", "-f", "-"))
-	foreign := func() string {
-		t.Helper()
-		var all strings.Builder
-		for _, table := range []string{"ip docker", "inet tailscale", "inet guests", "ip lab"} {
-			out, err := b.Router.Output("nft", "--stateless", "list table "+table)
-			b.must(err)
-			all.WriteString(out)
-		}
-		return all.String()
-	}
-	want, rules := foreign(), b.rules()
+	b.must(b.Router.Input(fixture(t, "beside/tailscale.rules"), "iptables-nft-restore", "--noflush"))
+	want, rules := b.others(), b.rules()
 	b.spread("with others", 30)
 	for _, l := range b.Plan.Lines { // they come back at once
 		if out, code := b.output("uplink", l.Interface, "up"); code != 0 {
@@ -200,7 +187,7 @@ table inet tailscale {
 	if told := events.all(); told != "" {
 		t.Errorf("100 failures changed something in nf_tables:\n%s", told)
 	}
-	if now := foreign(); now != want {
+	if now := b.others(); now != want {
 		t.Errorf("after 100 failures others' tables changed from\n%s\nto\n%s", want, now)
 	}
 	b.must(b.WriteConfig(edit(t, text, "Provider 1", "First")))
@@ -224,7 +211,7 @@ table inet tailscale {
 	if now := b.rules(); now != "" {
 		t.Errorf("after cleanup there is still\n%s", now)
 	}
-	if now := foreign(); now != want {
+	if now := b.others(); now != want {
 		t.Errorf("after cleanup others' tables changed from\n%s\nto\n%s", want, now)
 	}
 }
