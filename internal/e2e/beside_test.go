@@ -150,6 +150,12 @@ func (b *bed) join(name, device string, router, address netip.Prefix) *lab.Host 
 		fmt.Sprintf("addr add %s dev %s", router, device), "link set "+device+" up"))
 	b.must(ns.Batch(fmt.Sprintf("addr add %s dev eth0", address), "link set eth0 up",
 		fmt.Sprintf("route add default via %s dev eth0 onlink", router.Addr())))
+	// Until the kernel has seen the carrier it drops what is sent.
+	b.wait("the carrier of "+device, 5*time.Second, func() bool {
+		inside, err := ns.Output("ip", "link", "show", "eth0")
+		b.must(err)
+		return strings.Contains(inside, " state UP ") && strings.Contains(b.ip("link", "show", device), " state UP ")
+	})
 	return &lab.Host{NS: ns}
 }
 
