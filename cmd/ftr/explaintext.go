@@ -127,6 +127,9 @@ func (v verdictView) say() string {
 	switch routing.Fate(v.Fate) {
 	case routing.Carried:
 	case routing.Refused:
+		if v.Policy == "" {
+			return "refused, the line of the source's address is dead"
+		}
 		return "refused, no line of the policy is well"
 	case routing.Bypassed:
 		return "by main's own default route, no line of the policy is well"

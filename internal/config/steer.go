@@ -38,6 +38,10 @@ const FirstSteerTable = 11700
 // OwnTable is the routing table for what the router itself sends, where some lines are tunnels.
 const OwnTable = FirstSteerTable - 1
 
+// DeadEndTable is the routing table that leads nowhere: for hosts with an address of a line that is not translated
+// while that line is dead.
+const DeadEndTable = FirstSteerTable - 2
+
 // NoUplink is the Steer.Uplink of a steer that prefers no line.
 const NoUplink = -1
 

@@ -83,6 +83,9 @@ func (s Situation) selection(f config.Family) Selection {
 func (s Situation) verdict(p config.Packet) Verdict {
 	family := config.FamilyOf(p.Destination)
 	selection := s.selection(family)
+	if i := slices.IndexFunc(s.Paths, func(path Path) bool { return path.keeps(s.Config, p.Source) }); i >= 0 {
+		return s.bySource(s.Paths[i], selection)
+	}
 	policy, reasons := s.match(p)
 	v := Verdict{Policy: policy, Reasons: reasons}
 	if policy == nil {
@@ -111,6 +114,22 @@ func (s Situation) verdict(p config.Packet) Verdict {
 		v.Default = true
 		return s.byDefault(v, selection)
 	}
+}
+
+// bySource is what becomes of a connection whose source is an address of a line that is not translated: no
+// other line would take it, whatever policies say.
+func (s Situation) bySource(p Path, selection Selection) Verdict {
+	v := Verdict{Fate: Carried, Tier: s.Config.Uplinks[p.Uplink].Group, Lines: []Member{{Uplink: p.Uplink, Weight: 1}}}
+	v.say("the source is in %s, the prefix of %s, which is not translated: it leaves by that line and no other", p.Prefix, s.name(p.Uplink))
+	switch {
+	case selection.strands(p):
+		v.Fate, v.Lines = Refused, nil
+		v.say("%s is down, and hosts with its addresses are told so", s.name(p.Uplink))
+	case !p.Routable:
+		v.Fate, v.Lines = Refused, nil
+		v.say("%s: %s", s.name(p.Uplink), p.Problem)
+	}
+	return v
 }
 
 // byDefault is what becomes of a connection that no policy leads.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -253,6 +254,58 @@ func TestExplain(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.lines, lines) + cmp.Diff(test.ifDown, ifDown) + cmp.Diff(test.reasons, e.Reasons, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", test.destination, diff)
+		}
+	}
+}
+
+// Hosts with an untranslated address of a line leave by it, whatever policies say, and are told when it is dead;
+// where the line itself has its address from there, it goes on being asked.
+func TestKeptAddresses(t *testing.T) {
+	cfg := configure(modern, typed("eth1", config.DHCP), typed("eth2", config.DHCP))
+	cfg.Firewall = config.FirewallManaged
+	for i := range cfg.Uplinks {
+		cfg.Uplinks[i].Grouped, cfg.Uplinks[i].Inet6 = true, config.Inet6{On: true}
+	}
+	cfg.Uplinks[1].Inet6.NAT = config.KeepAddress
+	withPolicies(cfg, config.Policy{Name: "all", Ways: []config.Way{{Uplink: 0, Tier: 1, Weight: 1}}})
+	path := func(uplink int, source, prefix string) routing.Path {
+		p := routing.Path{Uplink: uplink, Family: config.IPv6, Interface: cfg.Uplinks[uplink].Interface, Index: uplink + 1, Source: addr(source), Gateway: addr("fe80::1"), Routable: true}
+		if prefix != "" {
+			p.Prefix = netip.MustParsePrefix(prefix)
+		}
+		return p
+	}
+	const prefix = "2001:db8:2:1000::/52"
+	for _, tt := range []struct {
+		name   string
+		source string // of the line
+		second health.State
+		broken bool // the line cannot be routed
+		from   string
+		table  string // of the rule for the prefix
+		fate   routing.Fate
+		line   int
+	}{
+		{"well", "2001:db8:2::2", health.Up, false, "2001:db8:2:1000::5", "2", routing.Carried, 1},
+		{"another source", "2001:db8:2::2", health.Up, false, "fd00::5", "2", routing.Carried, 0},
+		{"dead", "2001:db8:2::2", health.Down, false, "2001:db8:2:1000::5", "11698", routing.Refused, -1},
+		{"dead, asked from an address of the prefix", "2001:db8:2:1000::1", health.Down, false, "2001:db8:2:1000::5", "2", routing.Carried, 1},
+		{"no way", "2001:db8:2:1000::1", health.Down, true, "2001:db8:2:1000::5", "2", routing.Refused, -1},
+	} {
+		paths := []routing.Path{path(0, "2001:db8:1::2", ""), path(1, tt.source, prefix)}
+		paths[1].Routable = !tt.broken
+		reports := judged([]health.State{health.Up, tt.second})
+		want := routing.Want(cfg, &routing.Observation{}, paths, []routing.Selection{routing.Select(cfg, config.IPv6, paths, reports, nil)})
+		if all := text(want); !strings.Contains(all, "rule from "+prefix+" lookup "+tt.table+" ") || !strings.Contains(all, "route unreachable default table 11698 ") {
+			t.Errorf("%s: the rule for the prefix does not lead to table %s:\n%s", tt.name, tt.table, all)
+		}
+		e := routing.Situation{Config: cfg, Paths: paths, Reports: reports}.Explain(config.Packet{Source: addr(tt.from), Destination: addr("2001:db8:ffff::1")})
+		line := -1
+		if len(e.Lines) == 1 {
+			line = e.Lines[0].Uplink
+		}
+		if e.Fate != tt.fate || line != tt.line {
+			t.Errorf("%s: %s by line %d, want %s by %d: %q", tt.name, e.Fate, line, tt.fate, tt.line, e.Reasons)
 		}
 	}
 }

@@ -58,10 +58,13 @@ func addressRules(cfg *config.Config, obs *Observation, paths []Path, s Selectio
 		}
 		u := cfg.Uplinks[p.Uplink]
 		line := Rule{Priority: u.AddressPriority, Table: u.Table, SuppressPrefixLength: NoSuppress}
-		if p.Prefix.IsValid() && u.Inet6.NAT == config.KeepAddress {
+		if p.keeps(cfg, p.Prefix.Addr()) {
 			// Hosts inside with an address of this line: no other line would take them.
-			line.From = p.Prefix
-			rules = append(rules, line)
+			inside := line
+			if inside.From = p.Prefix; s.strands(p) {
+				inside.Table = config.DeadEndTable
+			}
+			rules = append(rules, inside)
 		}
 		if !p.Source.IsValid() {
 			continue
@@ -78,6 +81,26 @@ func addressRules(cfg *config.Config, obs *Observation, paths []Path, s Selectio
 		}
 	}
 	return rules
+}
+
+// keeps tells whether an address is one of hosts inside that leave over this path with their own address.
+func (p Path) keeps(cfg *config.Config, a netip.Addr) bool {
+	return p.Prefix.IsValid() && cfg.Uplinks[p.Uplink].Inet6.NAT == config.KeepAddress && p.Prefix.Contains(a)
+}
+
+// strands tells whether hosts inside with an address of the path's line are told that it is dead, so that they
+// try their address of another line at once. What the line itself is asked by goes on.
+func (s Selection) strands(p Path) bool {
+	return slices.Contains(s.Lost, p.Uplink) && !p.Prefix.Contains(p.Source)
+}
+
+// deadEnds is the table in which nothing leads anywhere, where there are hosts that may have to be told so.
+func deadEnds(cfg *config.Config, f config.Family) []Route {
+	keeps := func(u config.Uplink) bool { return u.Has(f) && u.Inet6.NAT == config.KeepAddress }
+	if f != config.IPv6 || cfg.Firewall != config.FirewallManaged || !slices.ContainsFunc(cfg.Uplinks, keeps) {
+		return nil
+	}
+	return []Route{deadEnd(config.DeadEndTable, f)}
 }
 
 // sources returns the own addresses of all paths, and how many have each.

@@ -56,13 +56,16 @@ func wantedSysctls6(cfg *config.Config, have map[string]string) []Sysctl {
 	return all
 }
 
-// Whole returns the scope with all families: what an earlier configuration left in those that this one
-// does not have is seen too.
+// Whole returns the scope with all families and tables: what an earlier configuration left in those that this
+// one does not have is seen too.
 func (s Scope) Whole() Scope {
 	for _, f := range []config.Family{config.IPv4, config.IPv6} {
 		if !slices.Contains(s.Families, f) {
 			s.Families = append(slices.Clone(s.Families), f)
 		}
+	}
+	if !slices.Contains(s.Tables, config.DeadEndTable) {
+		s.Tables = append(slices.Clone(s.Tables), config.DeadEndTable)
 	}
 	return s
 }

@@ -53,6 +53,9 @@ func ScopeOf(cfg *config.Config) Scope {
 	if n.OwnTable != 0 {
 		scope.Tables = append(scope.Tables, n.OwnTable)
 	}
+	for _, r := range deadEnds(cfg, config.IPv6) {
+		scope.Tables = append(scope.Tables, r.Table)
+	}
 	for _, steer := range cfg.Steers {
 		scope.Tables = append(scope.Tables, steer.Table)
 	}
@@ -79,6 +82,7 @@ func Want(cfg *config.Config, obs *Observation, paths []Path, selections []Selec
 	for _, s := range selections {
 		want.Routes = append(want.Routes, defaultRoutes(cfg, obs, paths, s)...)
 		want.Routes = append(want.Routes, ownRoutes(cfg, obs, paths, s)...)
+		want.Routes = append(want.Routes, deadEnds(cfg, s.Family)...)
 		want.Routes = append(want.Routes, steerRoutes(cfg, paths, s)...)
 		want.Routes = append(want.Routes, policyRoutes(cfg, obs, paths, s)...)
 		want.Rules = append(want.Rules, rules(cfg, obs, paths, s)...)
