@@ -75,7 +75,7 @@ type Daemon struct {
 	ruleset  chan struct{}                 // to the sampler: its tables may be gone
 	guarded  chan guarded                  // to the guard; holds the latest
 	changed  chan struct{}                 // to the guard: its table may be another
-	verdicts chan []routing.Warning        // of the guard, to the loop
+	verdicts chan verdict                  // of the guard, to the loop
 	unheard  atomic.Pointer[routing.Scope] // what the kernel does not tell of
 	snapshot atomic.Pointer[status.Snapshot]
 }
@@ -92,7 +92,7 @@ type doors struct {
 	neighbours chan routing.Hint // a neighbour was lost
 	commands   <-chan command
 	samples    <-chan sample
-	verdicts   <-chan []routing.Warning // of the guard
+	verdicts   <-chan verdict // of the guard
 }
 
 // pass hands a hint to whom it concerns. It never waits: who has no room has enough to do, and looks
@@ -139,7 +139,7 @@ func New(opts Options) *Daemon {
 	}
 	d := &Daemon{
 		opts: opts, commands: make(chan command), samples: make(chan sample), watch: make(chan watched, 1), ruleset: make(chan struct{}, 1),
-		guarded: make(chan guarded, 1), changed: make(chan struct{}, 1), verdicts: make(chan []routing.Warning),
+		guarded: make(chan guarded, 1), changed: make(chan struct{}, 1), verdicts: make(chan verdict),
 	}
 	publish := opts.Publish
 	d.opts.Publish = func(s *status.Snapshot) {

@@ -43,6 +43,13 @@ type guarded struct {
 	// translated are the prefixes that addresses of hosts inside are translated to, by the mark of the line.
 	translated map[uint32]netip.Prefix
 	remark     bool // marks of lines have changed: connections that have one need the new one
+	number     int  // counts what the loop has asked for
+}
+
+// verdict is what the guard tells the loop.
+type verdict struct {
+	warnings []routing.Warning
+	done     int // the number of what is in force; 0: nothing yet
 }
 
 // guard keeps the firewall table until ctx ends. It is beside the loop, since nft(8) takes its time.
@@ -57,6 +64,7 @@ type guard struct {
 	fight   bool
 	failure string
 	checked time.Time
+	done    int // the number of what is in force
 }
 
 // run takes from the loop what is wanted, and looks whenever something was changed.
@@ -109,6 +117,8 @@ func (g *guard) keep(ctx context.Context, now time.Time) time.Duration {
 	pause := guardResync
 	if err != nil {
 		pause = guardRetry
+	} else {
+		g.done = g.want.number
 	}
 	text := words(err)
 	if text == "" && g.failure != "" {
@@ -232,7 +242,7 @@ func (g *guard) report(ctx context.Context) {
 			Cure: "find the program (nft monitor shows when it acts) and keep it from this table"})
 	}
 	select {
-	case g.verdicts <- ws:
+	case g.verdicts <- verdict{ws, g.done}:
 	case <-ctx.Done():
 	}
 }

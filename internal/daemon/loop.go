@@ -115,8 +115,8 @@ func (l *loop) run(ctx context.Context, in doors) error {
 			if !l.judge(r) {
 				continue
 			}
-		case ws := <-in.verdicts:
-			l.heed(ws)
+		case v := <-in.verdicts:
+			l.heed(v)
 		case c := <-in.commands:
 			c.do(l)
 			l.waiting = append(l.waiting, c)

@@ -18,10 +18,13 @@ type protection struct {
 	turns    []firewall.Turn
 	prefixes map[int]netip.Prefix // delegated, by uplink
 	latest   guarded
-	manual   bool              // the guard knows that there is to be no table
-	remark   bool              // marks of lines have changed
-	heard    bool              // the guard has looked
-	until    time.Time         // until when the first routes wait for that
+	manual   bool      // the guard knows that there is to be no table
+	remark   bool      // marks of lines have changed
+	heard    bool      // the guard has looked
+	until    time.Time // until when the first routes wait for that
+	asked    int       // the number of what the guard was told last
+	done     int       // the number of what it has done
+	askedAt  time.Time
 	warned   []routing.Warning // by the guard
 }
 
@@ -34,8 +37,8 @@ func (l *loop) protect(now time.Time) {
 	p := &l.protection
 	if l.Config.Firewall != config.FirewallManaged {
 		if p.cfg != nil || !p.manual { // an earlier run may have left the table, too
-			*p = protection{heard: true, manual: true}
-			l.entrust(guarded{})
+			*p = protection{heard: true, manual: true, asked: p.asked, done: p.done}
+			l.entrust(now, guarded{})
 		}
 		return
 	}
@@ -53,11 +56,13 @@ func (l *loop) protect(now time.Time) {
 		p.until = now.Add(shieldTime)
 	}
 	p.cfg, p.turns, p.prefixes, p.remark, p.manual = l.Config, turns, prefixes, false, false
-	l.entrust(p.latest)
+	l.entrust(now, p.latest)
 }
 
 // entrust hands the guard what it is to keep. It takes the latest.
-func (l *loop) entrust(want guarded) {
+func (l *loop) entrust(now time.Time, want guarded) {
+	l.protection.asked++
+	l.protection.askedAt, want.number = now, l.protection.asked
 	select {
 	case old := <-l.guard:
 		want.remark = want.remark || old.remark
@@ -150,11 +155,39 @@ func (l *loop) shielded(now time.Time) bool {
 	return false
 }
 
-// heed takes what the guard says.
-func (l *loop) heed(warnings []routing.Warning) {
+// outlived takes from steps the deletions of rules and routes of steers that the configuration does not have any
+// more while the firewall table may still lead to them, and returns until when at most: a first packet that found
+// nothing there would leave by lines that its policy never had.
+func (l *loop) outlived(now time.Time, steps []routing.Step) ([]routing.Step, time.Time) {
 	p := &l.protection
-	if !p.heard {
-		p.heard, l.lookAt = true, time.Time{} // routes may come
+	until := p.askedAt.Add(shieldTime)
+	if p.done == p.asked || !now.Before(until) {
+		return steps, time.Time{}
+	}
+	own := map[uint32]bool{}
+	for _, s := range l.Config.Steers {
+		own[s.Table] = true
+	}
+	left := slices.DeleteFunc(slices.Clone(steps), func(s routing.Step) bool {
+		var table uint32
+		if s.Route != nil {
+			table = s.Route.Table
+		} else if s.Rule != nil {
+			table = s.Rule.Table
+		}
+		return s.Op == routing.Delete && table >= config.FirstSteerTable && !own[table]
+	})
+	if len(left) == len(steps) {
+		return steps, time.Time{}
+	}
+	return left, until
+}
+
+// heed takes what the guard says.
+func (l *loop) heed(v verdict) {
+	p, warnings := &l.protection, v.warnings
+	if !p.heard || p.done != v.done {
+		p.heard, p.done, l.lookAt = true, v.done, time.Time{} // routes may come, and go
 	}
 	if p.cfg == nil {
 		warnings = nil

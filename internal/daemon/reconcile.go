@@ -15,7 +15,11 @@ import (
 // deletions wait until all that is wanted exists: what is to go may be all that a packet has.
 func (l *loop) reconcile(ctx context.Context, now time.Time) {
 	want := routing.Want(l.Config, &l.obs, l.paths, l.selections)
-	steps, back, until := l.repairs.sort(now, routing.Plan(l.Config, l.obs.Have, want))
+	steps, outlived := l.outlived(now, routing.Plan(l.Config, l.obs.Have, want))
+	steps, back, until := l.repairs.sort(now, steps)
+	if until.IsZero() || !outlived.IsZero() && outlived.Before(until) {
+		until = outlived
+	}
 	var errs []error
 	for _, s := range steps {
 		if s.Op == routing.Delete && len(errs) > 0 {
