@@ -235,6 +235,20 @@ func TestIPv6Solicited(t *testing.T) {
 		t.Errorf("over IPv6 the lines carry %v", shares)
 	}
 	b.noLeaks()
+
+	// Without IPv6 in the file, nothing of it stays, nor the table that counts it; the IPv4 one does.
+	b.must(b.WriteConfig(strings.ReplaceAll(text, "  ipv6: auto\n", "")))
+	if out, code := b.output("reload"); code != 0 {
+		t.Fatalf("reload: %d: %s", code, out)
+	}
+	b.wait("the table that counts IPv6 is gone", 5*time.Second, func() bool {
+		tables, err := b.Router.Output("nft", "list", "tables")
+		b.must(err)
+		return !strings.Contains(tables, "ip6 ftr_evidence") && strings.Contains(tables, "ip ftr_evidence")
+	})
+	b.wait("rules and routes of IPv6 are gone", 2*time.Second, func() bool {
+		return !strings.Contains(b.ip("-6", "rule")+b.ip("-6", "route", "show", "table", "all"), "proto 117")
+	})
 }
 
 // Hosts inside keep their part of the address and get the prefix of the line; a prefix that changes is

@@ -378,6 +378,12 @@ func TestTrafficErrors(t *testing.T) {
 					}
 				}
 			}
+			if b.family == config.IPv6 { // what is delegated and nowhere inside does not go back and forth
+				r, err := b.datagram(b.internet, outside, "", web6("2001:db8:2:1fff::1", 9), 64)
+				if err != nil || r.kind != "destination unreachable" || b.lineOf(r.from) != 2 {
+					t.Errorf("to an address that nobody has: %+v of line %d, %v", r, b.lineOf(r.from), err)
+				}
+			}
 			b.noLeaks(t)
 		})
 	}

@@ -83,6 +83,7 @@ func Want(cfg *config.Config, obs *Observation, paths []Path, selections []Selec
 		want.Routes = append(want.Routes, defaultRoutes(cfg, obs, paths, s)...)
 		want.Routes = append(want.Routes, ownRoutes(cfg, obs, paths, s)...)
 		want.Routes = append(want.Routes, deadEnds(cfg, s.Family)...)
+		want.Routes = append(want.Routes, prefixRoutes(cfg, paths, s.Family)...)
 		want.Routes = append(want.Routes, steerRoutes(cfg, paths, s)...)
 		want.Routes = append(want.Routes, policyRoutes(cfg, obs, paths, s)...)
 		want.Rules = append(want.Rules, rules(cfg, obs, paths, s)...)
@@ -106,6 +107,23 @@ func lineRoutes(u config.Uplink, p Path) []Route {
 // deadEnd is where lookups end that found nothing better in a table.
 func deadEnd(table uint32, f config.Family) Route {
 	return Route{Family: f, Table: table, Type: Unreachable, Destination: everywhere(f), Metric: lastMetric, Protocol: RouteProtocol}
+}
+
+// prefixRoutes end what comes in for parts of delegated prefixes that no network inside has: it would leave
+// again, and the provider would send it back (RFC 7084 §4.3, WPD-5).
+func prefixRoutes(cfg *config.Config, paths []Path, f config.Family) []Route {
+	var routes []Route
+	for _, p := range paths {
+		r := Route{
+			Family: f, Table: cfg.Numbers.DefaultTable, Type: Unreachable, Destination: p.Prefix,
+			Metric: firstMetric(f), Protocol: RouteProtocol,
+		}
+		same := func(o Route) bool { return o.Destination == r.Destination }
+		if p.Family == f && p.Prefix.IsValid() && !slices.ContainsFunc(routes, same) {
+			routes = append(routes, r)
+		}
+	}
+	return routes
 }
 
 // defaultRoutes are the default over the selected lines, and its spare.

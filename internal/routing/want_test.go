@@ -161,6 +161,8 @@ route unreachable default table 1 metric 4294967295 protocol 117
 route unreachable default table 2 metric 4294967295 protocol 117
 route default via fe80::1 dev eth1 table 4 metric 1024 protocol 117
 route default via fe80::1 dev eth1 table 4 metric 1025 protocol 117
+route unreachable 2001:db8:1200::/48 table 4 metric 1024 protocol 117
+route unreachable 2001:db8:3400::/48 table 4 metric 1024 protocol 117
 rule from all lookup 254 suppress_prefixlength 0 priority 19999 protocol 117
 rule from 2001:db8:1200::/48 lookup 1 priority 20000 protocol 117
 rule from 2001:db8::2 lookup 1 priority 20000 protocol 117
