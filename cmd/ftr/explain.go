@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,40 +36,46 @@ func explainCommand(f *flags) *cobra.Command {
 	})
 	c.Use = "explain SOURCE DESTINATION [PROTOCOL [PORT]]"
 	c.Args = cobra.RangeArgs(2, 4)
-	c.Long = `explain says what becomes of a new connection from SOURCE to DESTINATION: which policy matches and why the ones
+	c.Long = `SOURCE is an address inside, or "router" for what the router itself connects to. explain says what becomes of a new connection from SOURCE to DESTINATION: which policy matches and why the ones
 before do not, which lines it may use with which shares, and what would become of it if one of these lines died. It takes
 the state of the lines from the running monitor, or from the kernel's routes if none runs, and decides by the same
 code that makes rules and routes. Then it asks the kernel itself, and says whether that agrees.
 
 Exit code: 0 the kernel does as explained; 1 it does not; 2 the configuration or the command line is wrong.`
 	c.Example = `  ftr explain 192.168.1.10 203.0.113.9 tcp 443
+  ftr explain --user backup router 203.0.113.9 tcp 22
   ftr explain --json 192.168.1.10 203.0.113.9 | jq .lines`
 	p := c.Flags()
 	p.BoolVar(&q.json, "json", false, "print it as JSON")
 	p.StringVar(&q.inside, "inside", "", "`interface` that it comes in on (default: the one whose network SOURCE is in)")
 	p.Uint16Var(&q.packet.SourcePort, "source-port", 0, "source `port`")
 	p.StringVar(&q.dscp, "dscp", "", "`code point`, example ef")
+	p.StringVar(&q.user, "user", "", "`user` of the router whose program connects, by name or number")
+	p.StringVar(&q.packet.Cgroup, "cgroup", "", "`path` of the control group of the program that connects")
 	p.StringVar(&q.mark, "mark", "", "`mark` that other software has set, example 0x10000")
 	return c
 }
 
 // question is what is asked on the command line.
 type question struct {
-	json               bool
-	inside, dscp, mark string
-	packet             config.Packet
+	json                     bool
+	inside, dscp, mark, user string
+	packet                   config.Packet
 }
 
 // parse reads the arguments.
 func (q *question) parse(args []string) (err error) {
 	p := &q.packet
 	for i, into := range []*netip.Addr{&p.Source, &p.Destination} {
+		if p.Own = p.Own || args[0] == "router"; p.Own && i == 0 {
+			continue
+		}
 		if *into, err = netip.ParseAddr(args[i]); err != nil {
 			return fmt.Errorf("%q is not an address; names are not resolved", args[i])
 		}
 		*into = into.Unmap()
 	}
-	if config.FamilyOf(p.Source) != config.FamilyOf(p.Destination) {
+	if p.Source.IsValid() && config.FamilyOf(p.Source) != config.FamilyOf(p.Destination) {
 		return fmt.Errorf("%s and %s are of different families", p.Source, p.Destination)
 	}
 	if len(args) > 2 {
@@ -95,6 +102,12 @@ func (q *question) parse(args []string) (err error) {
 			return fmt.Errorf("%q is not a code point; example ef", q.dscp)
 		}
 	}
+	if q.user != "" {
+		if p.User, err = userNumber(q.user); err != nil {
+			return err
+		}
+	}
+	p.Cgroup = strings.Trim(p.Cgroup, "/")
 	if q.mark != "" {
 		mark, err := strconv.ParseUint(q.mark, 0, 32)
 		if err != nil {
@@ -103,6 +116,14 @@ func (q *question) parse(args []string) (err error) {
 		p.Mark = uint32(mark)
 	}
 	return nil
+}
+
+// userNumber returns the number of a user by name or number.
+func userNumber(word string) (uint32, error) {
+	if id, err := strconv.ParseUint(word, 10, 32); err == nil {
+		return uint32(id), nil
+	}
+	return lookUpUser(word)
 }
 
 // explainTime is how long the kernel and nft may take to answer.
@@ -143,7 +164,6 @@ type explainer struct {
 	kernel *kernel.Kernel
 	packet config.Packet
 
-	own      bool   // the source is the router itself
 	basis    string // where the state of the lines is from
 	notes    []string
 	state    routing.Situation
@@ -159,15 +179,15 @@ func (e *explainer) enter(inside string) {
 	for _, l := range e.obs.Links {
 		uplink := slices.ContainsFunc(e.cfg.Uplinks, func(u config.Uplink) bool { return u.Interface == l.Name })
 		for _, a := range l.Addresses {
-			e.own = e.own || a.Prefix.Addr() == e.packet.Source
-			if e.packet.Inside == "" && !uplink && a.Prefix.Masked().Contains(e.packet.Source) {
+			e.packet.Own = e.packet.Own || a.Prefix.Addr() == e.packet.Source
+			if e.packet.Inside == "" && !uplink && e.packet.Source.IsValid() && a.Prefix.Masked().Contains(e.packet.Source) {
 				e.packet.Inside = l.Name
 			}
 		}
 	}
-	if e.own {
+	if e.packet.Own {
 		e.packet.Inside = ""
-		e.notes = append(e.notes, "the source is the router itself, whose own connections no policy leads")
+		e.notes = append(e.notes, "the source is the router itself: only policies with router, user or cgroup lead it")
 	} else if e.packet.Inside == "" {
 		e.notes = append(e.notes, "no inside interface has the network of the source: give --inside if policies or the kernel need it")
 	}
@@ -175,13 +195,10 @@ func (e *explainer) enter(inside string) {
 
 // situation takes the state of the lines from the running monitor, or else from the kernel.
 func (e *explainer) situation(ctx context.Context) {
-	cfg := *e.cfg
-	if e.own {
-		cfg.Policies = nil
-	}
-	paths := routing.Resolve(&cfg, e.obs)
-	e.state = routing.Situation{Config: &cfg, Paths: paths, Reports: make([]health.Report, len(paths)),
-		Previous: routing.Adopt(e.cfg, config.FamilyOf(e.packet.Destination), e.obs.Have), External: e.inSet(ctx), Own: e.own}
+	cfg := e.cfg.WithCgroups(e.obs.Cgroups)
+	paths := routing.Resolve(cfg, e.obs)
+	e.state = routing.Situation{Config: cfg, Paths: paths, Reports: make([]health.Report, len(paths)),
+		Previous: routing.Adopt(e.cfg, config.FamilyOf(e.packet.Destination), e.obs.Have), External: e.inSet(ctx)}
 	dir := e.cfg.Paths.Runtime
 	view, _, err := ask(ctx, web.NewClient(web.Socket(dir)), dir)
 	if err != nil {

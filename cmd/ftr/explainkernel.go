@@ -40,7 +40,7 @@ func (e *explainer) steers() []config.Steer {
 	}
 	var steers []config.Steer
 	for _, m := range e.now.Lines {
-		if s, ok := e.cfg.Steer(policy, m.Uplink); ok && perLine && !e.now.Default && !e.own {
+		if s, ok := e.cfg.Steer(policy, m.Uplink); ok && perLine && !e.now.Default && !(e.packet.Own && policy == 0) {
 			steers = append(steers, s)
 		}
 	}
@@ -69,7 +69,7 @@ func (e *explainer) compare(ctx context.Context, s config.Steer) {
 	}
 	e.answers = append(e.answers, what+": "+route.String())
 	got, want := interfacesOf(route), e.interfaces(s)
-	if e.now.Fate == routing.Bypassed || e.own {
+	if e.now.Fate == routing.Bypassed || e.packet.Own && s.Policy == 0 {
 		return // main's own default, or what the router's source address says, whatever it is
 	}
 	if !slices.Equal(got, want) {

@@ -49,7 +49,7 @@ type lossView struct {
 
 func (e *explainer) view() explanationView {
 	v := explanationView{
-		Source: e.packet.Source.String(), Destination: e.packet.Destination.String(), Port: e.packet.DestinationPort,
+		Source: e.source(), Destination: e.packet.Destination.String(), Port: e.packet.DestinationPort,
 		Inside: e.packet.Inside, Basis: e.basis, Main: listOf(e.mainHops), verdictView: e.verdict(e.now.Verdict),
 		IfDown: []lossView{}, Kernel: listOf(e.answers), Differs: listOf(e.differs), Notes: listOf(e.notes),
 	}
@@ -161,4 +161,12 @@ func section(b *strings.Builder, title string, lines []string) {
 			b.WriteString("  " + line + "\n")
 		}
 	}
+}
+
+// source says who connects.
+func (e *explainer) source() string {
+	if !e.packet.Source.IsValid() {
+		return "router"
+	}
+	return e.packet.Source.String()
 }

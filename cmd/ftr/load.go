@@ -6,7 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -72,6 +74,11 @@ func (s source) parse() (*config.Config, []config.Problem) {
 	cfg, problems := config.Parse(s.path, s.data)
 	if cfg != nil {
 		full, bad := cfg.WithSets(readSet)
+		full, unknown := full.WithUsers(lookUpUser)
+		for _, p := range unknown {
+			p.File = s.path
+			bad = append(bad, p)
+		}
 		cfg, problems = full, append(problems, bad...)
 		if len(bad) > 0 {
 			return nil, problems
@@ -84,6 +91,16 @@ func (s source) parse() (*config.Config, []config.Problem) {
 		})
 	}
 	return cfg, problems
+}
+
+// lookUpUser returns the number of a user of this host.
+func lookUpUser(name string) (uint32, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	id, err := strconv.ParseUint(u.Uid, 10, 32)
+	return uint32(id), err
 }
 
 // maxSet is the size in bytes over which a file of prefixes is refused: about two million of them.

@@ -76,6 +76,7 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 	defer k.Close()
 	prober := probe.New()
 	defer prober.Close()
+	prober.SetMark(cfg.Numbers.Unsteered())
 
 	started := time.Now()
 	logger.Info("Fault Tolerant Router starts", "version", version, "uplinks", len(cfg.Uplinks))
@@ -88,7 +89,7 @@ func monitor(ctx context.Context, f *flags, cfg *config.Config, stderr io.Writer
 	keeper, known := openKeeper(cfg.Paths.Runtime, logger)
 	mailer := notify.NewMailer(cfg.Email, filepath.Join(cfg.Paths.State, "mail"), logger)
 	s := &service{
-		flags: f, mailer: mailer, logger: logger, logFile: logFile, log: cfg.Log, paths: cfg.Paths, modes: modes,
+		flags: f, prober: prober, mailer: mailer, logger: logger, logFile: logFile, log: cfg.Log, paths: cfg.Paths, modes: modes,
 		configuration: status.Configuration{File: f.config, Loaded: started},
 	}
 	manager := newAnnouncer(logger)

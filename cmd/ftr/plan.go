@@ -56,7 +56,7 @@ func plan(ctx context.Context, cfg *config.Config, w, stderr io.Writer) error {
 		fmt.Fprintln(w, "# nothing: the kernel agrees with the configuration")
 	}
 	if cfg.Firewall == config.FirewallManaged {
-		table := daemon.FirewallTable(cfg, paths, daemon.Turns(cfg, paths, reports, selections))
+		table := daemon.FirewallTable(cfg, &obs, paths, daemon.Turns(cfg, paths, reports, selections))
 		fmt.Fprintf(w, "# The table of the managed firewall; what is there and as wanted is not touched.\nnft -f - <<'END'\n%sEND\n", table)
 	}
 	// monitor would refuse to start.

@@ -18,6 +18,7 @@ import (
 	"ftr/internal/daemon"
 	"ftr/internal/logging"
 	"ftr/internal/notify"
+	"ftr/internal/probe"
 	"ftr/internal/routing"
 	"ftr/internal/status"
 )
@@ -27,6 +28,7 @@ import (
 type service struct {
 	flags  *flags
 	daemon *daemon.Daemon
+	prober *probe.Prober
 	mailer *notify.Mailer
 	logger *slog.Logger
 	paths  config.Paths // in use until the end
@@ -87,6 +89,7 @@ func (s *service) Reload(ctx context.Context) error {
 		s.configuration.Refused = &status.LoadError{File: s.flags.config, Time: now, Err: err}
 		return s.configuration.Refused
 	}
+	s.prober.SetMark(cfg.Numbers.Unsteered()) // before policies could lead probes
 	if err := s.daemon.Reload(ctx, cfg); err != nil {
 		return errors.Join(err, change.Drop())
 	}

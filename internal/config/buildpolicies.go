@@ -43,11 +43,20 @@ func (p *policyDraft) match() Match {
 		Protocols: distinct(values(p.protocol.value)), DSCP: distinct(values(p.dscp.value)),
 		SourcePorts: join1(values(p.sourcePort.value)), DestinationPorts: join1(values(p.destinationPort.value)),
 		Mark: p.mark.value.Value, MarkMask: p.mark.value.Mask,
+		Own: p.own(), Users: values(p.user.value), Cgroups: values(p.cgroup.value),
 	}
 	if len(m.Protocols) == 0 && len(m.SourcePorts)+len(m.DestinationPorts) > 0 {
 		m.Protocols = PortProtocols
 	}
 	return m
+}
+
+// own tells whether the policy is for the router's own connections.
+func (p *policyDraft) own() bool {
+	if p.router.given() {
+		return p.router.value
+	}
+	return len(p.user.value)+len(p.cgroup.value) > 0
 }
 
 // distinct sorts values and takes each once: nft refuses sets that say something twice.

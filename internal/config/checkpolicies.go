@@ -29,6 +29,7 @@ func (w *walker) checkPolicies(d *draft) {
 		p := &d.policies.value[i]
 		w.unique(named, &p.name, "policy")
 		w.checkMatch(d, p)
+		w.checkOwn(p)
 		w.checkWays(d, p)
 	}
 	w.checkForwards(d)
@@ -90,6 +91,23 @@ func (w *walker) checkMatch(d *draft, p *policyDraft) {
 		}
 	}
 	w.checkMark(d, p)
+}
+
+// checkOwn: users and control groups are of the router itself, which has no interface that it comes in on, and
+// whose source address is chosen by the line.
+func (w *walker) checkOwn(p *policyDraft) {
+	if p.router.given() && !p.router.value && len(p.user.value)+len(p.cgroup.value) > 0 {
+		fail(w, &p.router, "no", "contradicts user or cgroup: only what the router itself sends has them", "")
+	}
+	if !p.own() {
+		return
+	}
+	if len(p.inside.value) > 0 {
+		fail(w, &p.inside, "", "is given, and the policy is for what the router itself sends, which comes in on no interface", "")
+	}
+	if p.sticky.given() && p.sticky.value != StickyNone {
+		fail(w, &p.sticky, p.sticky.value.String(), "is for what the router forwards; what it sends itself gets its source address from the line", "none, and one uplink for each order")
+	}
 }
 
 // families returns the address families of a list as bits, and whether all of it is known.

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -36,6 +39,30 @@ type Match struct {
 	SourcePorts, DestinationPorts []Ports
 	DSCP                          []uint8 // RFC 2474, 0 to 63
 	Mark, MarkMask                uint32  // the packet's mark under MarkMask is Mark; MarkMask 0: any
+
+	Own     bool     // the router's own connections, and no others; false: those that it forwards
+	Users   []User   // whose processes send it
+	Cgroups []Cgroup // that the processes are in, or below
+}
+
+// User is a user of this host.
+type User struct {
+	Name string // empty: ID is from the file
+	ID   uint32 // of Name once Config.WithUsers has asked for it
+}
+
+// String returns the word used in the configuration file.
+func (u User) String() string {
+	if u.Name == "" {
+		return strconv.FormatUint(uint64(u.ID), 10)
+	}
+	return u.Name
+}
+
+// Cgroup is a control group of version 2 (cgroups(7)).
+type Cgroup struct {
+	Path string // below its root, without a slash before and behind; example system.slice/backup.service
+	ID   uint64 // 0: there is none now; see Config.WithCgroups
 }
 
 // Way is one line that a policy may use.
@@ -112,6 +139,9 @@ type Packet struct {
 	SourcePort, DestinationPort uint16
 	DSCP                        uint8
 	Mark                        uint32
+	Own                         bool   // the router itself sends it
+	User                        uint32 // whose process sends it
+	Cgroup                      string // path of the control group that the process is in
 }
 
 // InSet tells whether a set that others fill holds an address.
@@ -136,6 +166,8 @@ func (c *Config) Matches(m *Match, p Packet, external InSet) bool {
 // Mismatch names the first key of a policy that a packet does not match; empty: it matches.
 func (c *Config) Mismatch(m *Match, p Packet, external InSet) string {
 	switch {
+	case m.Own != p.Own:
+		return "router"
 	case !c.holds(m.Sources, p.Source, external):
 		return "source"
 	case !c.holds(m.Destinations, p.Destination, external):
@@ -152,8 +184,71 @@ func (c *Config) Mismatch(m *Match, p Packet, external InSet) string {
 		return "dscp"
 	case p.Mark&m.MarkMask != m.Mark:
 		return "mark"
+	case len(m.Users) > 0 && !slices.ContainsFunc(m.Users, func(u User) bool { return u.ID == p.User }):
+		return "user"
+	case len(m.Cgroups) > 0 && !slices.ContainsFunc(m.Cgroups, func(g Cgroup) bool { return g.holds(p.Cgroup) }):
+		return "cgroup"
 	}
 	return ""
+}
+
+// holds tells whether a control group is this one or below it.
+func (g Cgroup) holds(path string) bool {
+	return g.ID != 0 && (path == g.Path || strings.HasPrefix(path, g.Path+"/"))
+}
+
+// WithUsers returns the configuration with the numbers of the users that policies name. lookup returns the
+// number of a name. A name that this host does not know is a problem.
+func (c *Config) WithUsers(lookup func(name string) (uint32, error)) (*Config, []Problem) {
+	full := *c
+	full.Policies = slices.Clone(c.Policies)
+	var problems []Problem
+	for i := range full.Policies {
+		m := &full.Policies[i].Match
+		m.Users = slices.Clone(m.Users)
+		for j := range m.Users {
+			u := &m.Users[j]
+			if u.Name == "" {
+				continue
+			}
+			id, err := lookup(u.Name)
+			if err != nil {
+				problems = append(problems, Problem{Path: fmt.Sprintf("policies[%d].user", i), Value: show(u.Name), Message: "is not known on this host: " + err.Error()})
+			}
+			u.ID = id
+		}
+	}
+	return &full, problems
+}
+
+// Cgroups are the paths of the control groups that policies name.
+func (c *Config) Cgroups() []string {
+	var paths []string
+	for i := range c.Policies {
+		for _, g := range c.Policies[i].Match.Cgroups {
+			paths = append(paths, g.Path)
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// WithCgroups returns a copy of the configuration in which control groups have the numbers that they have
+// now, by their paths.
+func (c *Config) WithCgroups(ids map[string]uint64) *Config {
+	if len(c.Cgroups()) == 0 {
+		return c
+	}
+	with := *c
+	with.Policies = slices.Clone(c.Policies)
+	for i := range with.Policies {
+		m := &with.Policies[i].Match
+		m.Cgroups = slices.Clone(m.Cgroups)
+		for j := range m.Cgroups {
+			m.Cgroups[j].ID = ids[m.Cgroups[j].Path]
+		}
+	}
+	return &with
 }
 
 func oneOf[T comparable](list []T, one T) bool { return len(list) == 0 || slices.Contains(list, one) }

@@ -22,6 +22,9 @@ type policyDraft struct {
 	protocol, dscp              field[[]field[uint8]]
 	sourcePort, destinationPort field[[]field[Ports]]
 	mark                        field[Masked]
+	router                      field[bool]
+	user                        field[[]field[User]]
+	cgroup                      field[[]field[Cgroup]]
 	ways                        field[[]wayDraft]
 	lastResort                  field[LastResort]
 	sticky                      field[Sticky]
@@ -104,6 +107,12 @@ func policyKeys(p *policyDraft) []key {
 			doc: "Differentiated services code points (RFC 2474)."},
 		{name: "mark", era: sinceGo, form: masked(&p.mark), otherwise: "any", sample: "0x10000/0xff0000",
 			doc: "Firewall mark of the packet, under a mask, as other software has set it before. It must be clear of fwmark_mask and steer_mask."},
+		{name: "router", era: sinceGo, form: boolean(&p.router), otherwise: "no; yes where user or cgroup is given", sample: "yes",
+			doc: "Whether the policy is for what the router itself connects to, and for nothing else. Without it, it is for what the router forwards. What is bound to an interface and refused there is not led elsewhere: packets with all bits of steer_mask in their mark are left alone, as probes are."},
+		{name: "user", era: sinceGo, form: list[User]{&p.user, userName}, otherwise: "any", sample: "[backup, 1001]",
+			doc: "Users, by name or number, whose programs connect from the router itself."},
+		{name: "cgroup", era: sinceGo, form: list[Cgroup]{&p.cgroup, cgroupPath}, otherwise: "any", sample: "[system.slice/backup.service]",
+			doc: "Control groups (version 2), by their path below /sys/fs/cgroup, whose programs connect from the router itself. While one is not there, nothing matches it."},
 		{name: "uplinks", required: true, form: wayList{&p.ways}, sample: "[eth1, {uplink: eth2, order: 2}]",
 			doc: "The lines to use: interfaces, names of lines, or group:NUMBER for the lines of a priority group. Of the entries with the lowest order those that are well share the connections; if none is, the next order is used. Without weight, a line has its own."},
 		{name: "last_resort", era: sinceGo, form: choice(&p.lastResort, []string{"default", "block", "bypass"}, []LastResort{LastResortDefault, LastResortBlock, LastResortBypass}), fallback: "default",

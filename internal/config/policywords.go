@@ -284,6 +284,59 @@ func innerFault(a netip.Addr) fault {
 	return fault{}
 }
 
+// userName is a user of this host, by name or number.
+func userName(into *field[User]) scalar[User] {
+	pattern := regexp.MustCompile(userPattern)
+	return scalar[User]{
+		into: into,
+		what: "the name or the number of a user",
+		parse: func(s string) (User, fault) {
+			word := strings.TrimSpace(s)
+			if id, err := strconv.ParseUint(word, 10, 32); err == nil && id < 1<<32-1 {
+				return User{ID: uint32(id)}, fault{}
+			}
+			if !pattern.MatchString(word) {
+				return User{}, fault{message: "is neither the name nor the number of a user"}
+			}
+			return User{Name: word}, fault{}
+		},
+		print: func(u User) string { return quote(u.String()) },
+		json:  &schema{Type: []string{"string", "integer", "null"}, Minimum: new(int64), Maximum: pointer(1<<32 - 2), Pattern: `^\s*([0-9]+|[A-Za-z_][A-Za-z0-9_.-]*[$]?)\s*$`},
+	}
+}
+
+const userPattern = `^[A-Za-z_][A-Za-z0-9_.-]*[$]?$`
+
+// cgroupPath is the path of a control group. It stands in a rule of nft(8), which has no way to write quotes
+// in a path.
+func cgroupPath(into *field[Cgroup]) scalar[Cgroup] {
+	pattern := regexp.MustCompile(cgroupPattern)
+	return scalar[Cgroup]{
+		into: into,
+		what: "the path of a control group such as system.slice/backup.service",
+		parse: func(s string) (Cgroup, fault) {
+			word := strings.Trim(strings.TrimPrefix(strings.TrimSpace(s), "/sys/fs/cgroup/"), "/")
+			switch {
+			case !pattern.MatchString(word) || slices.ContainsFunc(strings.Split(word, "/"), func(part string) bool { return part == "." || part == ".." }):
+				return Cgroup{}, fault{message: "is not the path of a control group"}
+			case len(word) > maxCgroup:
+				return Cgroup{}, fault{message: fmt.Sprintf("is longer than %d characters", maxCgroup)}
+			case strings.Count(word, "/") >= maxCgroupLevel:
+				return Cgroup{}, fault{message: fmt.Sprintf("has more than %d levels", maxCgroupLevel)}
+			}
+			return Cgroup{Path: word}, fault{}
+		},
+		print: func(g Cgroup) string { return quote(g.Path) },
+		json:  &schema{Type: []string{"string", "null"}, Pattern: `^\s*/?[A-Za-z0-9@:_.+-]+(/+[A-Za-z0-9@:_.+-]+)*/?\s*$`},
+	}
+}
+
+const (
+	cgroupPattern  = `^[A-Za-z0-9@:_.+-]+(/[A-Za-z0-9@:_.+-]+)*$`
+	maxCgroup      = 200
+	maxCgroupLevel = 16
+)
+
 // lineName is the interface or the name of an uplink.
 func lineName(into *field[string]) scalar[string] {
 	s := text(into, 100)

@@ -65,6 +65,12 @@ func (c *Config) Steer(policy, uplink int) (Steer, bool) {
 	return Steer{}, false
 }
 
+// Own tells whether a steer is for the router's own connections.
+func (c *Config) Own(s Steer) bool { return s.Policy > 0 && c.Policies[s.Policy-1].Match.Own }
+
+// Unsteered is the mark, under SteerMask, of what the router itself sends and no policy may lead: probes.
+func (n Numbers) Unsteered() uint32 { return n.SteerMask }
+
 // steers derives the steers of a configuration; the place of each gives it its mark and table.
 func steers(c *Config) []Steer {
 	if c.Firewall != FirewallManaged {
@@ -86,7 +92,7 @@ func steers(c *Config) []Steer {
 	places = append(places, policyPlaces(c, own, uint32(len(list)))...)
 	list = append(list, own...)
 	for i := range list {
-		list[i].Mark = spread(places[i]+1, c.Numbers.SteerMask)
+		list[i].Mark = steerMark(places[i], c.Numbers.SteerMask)
 		list[i].Table = FirstSteerTable + places[i]
 	}
 	return list
@@ -134,6 +140,30 @@ func policyPlaces(c *Config, list []Steer, first uint32) []uint32 {
 // roomy is how many places there must be for each steer of a policy: two that want the same one are rare then.
 const roomy = 8
 
+// WireGuardMark is what wg-quick(8) marks a tunnel's own packets with, where the tunnel leads everywhere.
+const WireGuardMark = 51820
+
+// steerMark returns the mark of a place: none is that of WireGuard, whose packets no policy is meant for.
+func steerMark(place, mask uint32) uint32 {
+	number := place + 1
+	if taken := gather(WireGuardMark, mask); taken != 0 && number >= taken {
+		number++
+	}
+	return spread(number, mask)
+}
+
+// gather is the inverse of spread.
+func gather(laid, mask uint32) uint32 {
+	var n uint32
+	for bit := uint32(1); mask != 0; mask &= mask - 1 {
+		if laid&mask&-mask != 0 {
+			n |= bit
+		}
+		bit <<= 1
+	}
+	return n
+}
+
 // spread lays the bits of a number into the bits of a mask, from the lowest.
 func spread(n, mask uint32) uint32 {
 	var laid uint32
@@ -149,8 +179,9 @@ func spread(n, mask uint32) uint32 {
 // mostSteers keeps the tables and rules within what a kernel looks through in reasonable time.
 const mostSteers = 16383
 
-// maxSteers is the number of different marks that a mask has room for, without the zero.
-func maxSteers(mask int64) int { return min(1<<bits.OnesCount32(uint32(mask))-1, mostSteers) }
+// maxSteers is the number of different marks that a mask has room for, without the zero, that of WireGuard and
+// the one with all bits, which says that a packet is not to be steered.
+func maxSteers(mask int64) int { return min(1<<bits.OnesCount32(uint32(mask))-3, mostSteers) }
 
 // defaultSteerMask is clear of the marks of Kubernetes (0x4000, 0x8000), of Tailscale (0xff0000), and of
 // ours, which are in the low byte.

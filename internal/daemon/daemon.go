@@ -192,7 +192,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 // not tell of their changes by itself.
 func (d *Daemon) regard(cfg *config.Config) {
 	scope := routing.ScopeOf(cfg)
-	d.unheard.Store(&routing.Scope{Sysctls: routing.Unannounced(scope.Sysctls), PrefixFiles: scope.PrefixFiles})
+	d.unheard.Store(&routing.Scope{Sysctls: routing.Unannounced(scope.Sysctls), PrefixFiles: scope.PrefixFiles, Cgroups: scope.Cgroups})
 }
 
 // SetMode takes uplinks out of use or puts them back, by their interface; those not named are judged

@@ -17,6 +17,7 @@ type protection struct {
 	cfg      *config.Config // that the guard was told last; nil: nothing, or that there is to be no table
 	turns    []firewall.Turn
 	prefixes map[int]netip.Prefix // delegated, by uplink
+	cgroups  map[string]uint64    // of policies, by path
 	latest   guarded
 	manual   bool      // the guard knows that there is to be no table
 	remark   bool      // marks of lines have changed
@@ -43,19 +44,19 @@ func (l *loop) protect(now time.Time) {
 		return
 	}
 	turns, lines, prefixes := Turns(l.Config, l.paths, l.reports(now), l.selections), l.addresses(), prefixes(l.paths)
-	same := p.cfg == l.Config && slices.Equal(p.turns, turns) && maps.Equal(p.prefixes, prefixes)
+	same := p.cfg == l.Config && slices.Equal(p.turns, turns) && maps.Equal(p.prefixes, prefixes) && maps.Equal(p.cgroups, l.obs.Cgroups)
 	if same && !p.remark && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
 		return
 	}
 	if !same {
-		p.latest.table = FirewallTable(l.Config, l.paths, turns)
+		p.latest.table = FirewallTable(l.Config, &l.obs, l.paths, turns)
 	}
 	p.latest.translated = l.translated(prefixes)
 	p.latest.lines, p.latest.mask, p.latest.remark = lines, l.Config.Numbers.Mask, p.remark
 	if p.cfg == nil {
 		p.until = now.Add(shieldTime)
 	}
-	p.cfg, p.turns, p.prefixes, p.remark, p.manual = l.Config, turns, prefixes, false, false
+	p.cfg, p.turns, p.prefixes, p.cgroups, p.remark, p.manual = l.Config, turns, prefixes, l.obs.Cgroups, false, false
 	l.entrust(now, p.latest)
 }
 
@@ -90,8 +91,8 @@ func Turns(cfg *config.Config, paths []routing.Path, reports []health.Report, se
 }
 
 // FirewallTable returns the table of a managed firewall.
-func FirewallTable(cfg *config.Config, paths []routing.Path, turns []firewall.Turn) firewall.Table {
-	return firewall.Managed(cfg.WithPrefixes(prefixes(paths)), turns)
+func FirewallTable(cfg *config.Config, obs *routing.Observation, paths []routing.Path, turns []firewall.Turn) firewall.Table {
+	return firewall.Managed(cfg.WithPrefixes(prefixes(paths)).WithCgroups(obs.Cgroups), turns)
 }
 
 // prefixes are those that providers have delegated.

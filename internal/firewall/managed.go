@@ -37,6 +37,7 @@ func Managed(cfg *config.Config, turns []Turn) Table {
 	m.sets()
 	m.restore()
 	m.begin(turns)
+	m.own()
 	m.forwards()
 	m.leave()
 	m.clamp()
@@ -69,7 +70,7 @@ func (m *managed) restore() {
 	rules := m.inFamilies("", fmt.Sprintf("ct mark & %#x vmap { %%s }", mask), known)
 	whole := fmt.Sprintf("meta mark 0 ct mark & %#x == 0 meta mark set ct mark accept", ^mask)
 	m.chain("restore", hook("filter", "prerouting", restorePriority), slices.Concat([]string{whole}, rules, m.strays())...)
-	m.chain("restore_own", hook("route", "output", restorePriority), rules...)
+	m.chain("restore_own", hook("route", "output", restorePriority), append(rules, m.lead()...)...)
 	m.chain("arrive", hook("filter", "input", restorePriority), fmt.Sprintf("ct mark & %#[1]x != 0 meta mark set meta mark & %#x", mask, ^mask))
 }
 

@@ -68,7 +68,8 @@ func translation6(i config.Inet6) []string {
 		// What has no address of the line would not be let through, nor be answered here.
 		return []string{"ip6 saddr != { fe80::/10, " + i.Prefix.String() + " } masquerade"}
 	case i.NAT == config.KeepAddress:
-		return nil
+		// A policy may have led the router's own here when it had the address of another line already.
+		return []string{beyond + "fib saddr type local fib saddr . oif type != local masquerade"}
 	case i.NAT == config.TranslatePrefix && i.Prefix.IsValid():
 		return []string{beyond + "fib saddr type != local snat ip6 prefix to " + i.Prefix.String(), beyond + "masquerade"}
 	case i.NAT == config.Masquerade && i.Address.IsValid():

@@ -51,18 +51,29 @@ func nftPrefix(p netip.Prefix) string {
 
 // policies steer the new connections that they match; next is what holds for all others.
 func (m *managed) policies(turns []Turn, next []string) {
-	var rules []string
-	for i := range m.cfg.Policies {
-		p := &m.cfg.Policies[i]
-		for _, match := range m.matches(&p.Match) {
-			rules = append(rules, strings.TrimSpace(match+" goto "+policyChain(p)))
-		}
-	}
+	rules := m.choose(false)
 	m.chain("policies", "", append(rules, next...)...)
 	for i := range m.cfg.Policies {
 		m.policy(&m.cfg.Policies[i], turns)
 	}
 	m.stick()
+}
+
+// choose are the rules that lead to the first policy that matches, of those for the router's own connections
+// or of the others.
+func (m *managed) choose(own bool) (rules []string) {
+	for i := range m.cfg.Policies {
+		p := &m.cfg.Policies[i]
+		if p.Match.Own != own {
+			continue
+		}
+		for _, owner := range owners(&p.Match) {
+			for _, match := range m.matches(&p.Match) {
+				rules = append(rules, words(owner.text, match, "goto "+policyChain(p), owner.comment))
+			}
+		}
+	}
+	return rules
 }
 
 // policy is the chain of one policy: who was here before goes where he went, and the others get a turn.

@@ -58,7 +58,7 @@ func localAddr(network string, source netip.Addr) net.Addr {
 // bindLine binds a socket to the line's device, has it queue ICMP errors (ip(7), IP_RECVERR), and
 // returns another descriptor of it.
 func bindLine(fd int, l line) (*os.File, error) {
-	if err := unix.BindToDevice(fd, l.device); err != nil {
+	if err := bindDevice(fd, l); err != nil {
 		return nil, err
 	}
 	level, option := unix.SOL_IP, unix.IP_RECVERR
@@ -73,6 +73,16 @@ func bindLine(fd int, l line) (*os.File, error) {
 		return nil, fmt.Errorf("duplicate socket: %w", err)
 	}
 	return os.NewFile(uintptr(second), "probe:"+l.device), nil
+}
+
+// bindDevice binds a socket to the line's device, and marks what it sends.
+func bindDevice(fd int, l line) error {
+	if l.mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(l.mark)); err != nil {
+			return fmt.Errorf("mark packets: %w", err)
+		}
+	}
+	return unix.BindToDevice(fd, l.device)
 }
 
 // explainDial says why no connection was made.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ftr/internal/config"
@@ -22,6 +23,7 @@ import (
 type Prober struct {
 	echoes *icmp
 	roots  *x509.CertPool // nil: the system's
+	mark   atomic.Uint32
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -33,7 +35,12 @@ type Prober struct {
 type line struct {
 	device string
 	source netip.Addr
+	mark   uint32 // of its packets; 0: none
 }
+
+// SetMark gives the packets of probes from now on a mark (socket(7), SO_MARK), by which rules of the host may
+// know them. 0 is none; any other needs CAP_NET_ADMIN.
+func (p *Prober) SetMark(mark uint32) { p.mark.Store(mark) }
 
 // New returns a prober that holds nothing yet. Close ends it.
 func New() *Prober {
@@ -58,7 +65,7 @@ var errClosed = fmt.Errorf("probe: %w", net.ErrClosed)
 // the kernel cannot send ("network is unreachable", "no such device eth1"), or the prober is closed
 // (net.ErrClosed). All methods but Gateway need CAP_NET_RAW at most, Gateway needs CAP_NET_ADMIN.
 func (p *Prober) Probe(ctx context.Context, device string, source netip.Addr, target config.Target) (time.Duration, error) {
-	l := line{device, source.Unmap()}
+	l := line{device, source.Unmap(), p.mark.Load()}
 	target.Address = target.Address.Unmap()
 	switch {
 	case device == "":

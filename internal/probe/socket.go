@@ -95,7 +95,7 @@ func (s *socket) bind(fd int) (err error) {
 	if s.index, err = indexOf(fd, s.line.device); err != nil {
 		return err
 	}
-	if err := unix.BindToDevice(fd, s.line.device); err != nil {
+	if err := bindDevice(fd, s.line); err != nil {
 		return err
 	}
 	return bindTo(fd, s.line.source)

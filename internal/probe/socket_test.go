@@ -12,7 +12,7 @@ import (
 // The kernel stamps what it receives: the time that an answer lies in the socket is no round-trip time.
 func TestKernelTimestamps(t *testing.T) {
 	for _, source := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")} {
-		s, err := open(line{"lo", source}, func(uint16) bool { return false })
+		s, err := open(line{"lo", source, 0}, func(uint16) bool { return false })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,6 @@ type Situation struct {
 	Reports  []health.Report
 	Previous *Selection
 	External config.InSet // for sets that others fill
-	Own      bool         // the connection is the router's own
 }
 
 // Fate is what becomes of a connection in the end.
@@ -89,7 +88,7 @@ func (s Situation) verdict(p config.Packet) Verdict {
 	policy, reasons := s.match(p)
 	v := Verdict{Policy: policy, Reasons: reasons}
 	if policy == nil {
-		return s.byDefault(v, selection)
+		return s.byDefault(p, v, selection)
 	}
 	choice := selection.Choice(policy.Number)
 	for _, w := range policy.Ways {
@@ -112,7 +111,7 @@ func (s Situation) verdict(p config.Packet) Verdict {
 		return v
 	default:
 		v.Default = true
-		return s.byDefault(v, selection)
+		return s.byDefault(p, v, selection)
 	}
 }
 
@@ -133,9 +132,9 @@ func (s Situation) bySource(p Path, selection Selection) Verdict {
 }
 
 // byDefault is what becomes of a connection that no policy leads.
-func (s Situation) byDefault(v Verdict, selection Selection) Verdict {
+func (s Situation) byDefault(p config.Packet, v Verdict, selection Selection) Verdict {
 	v.Fate, v.Lines, v.Kept = Carried, selection.Members, selection.Kept
-	if s.Own {
+	if p.Own {
 		v.Lines = selection.OwnMembers(s.Config)
 	}
 	if len(v.Lines) == 0 {
@@ -147,7 +146,7 @@ func (s Situation) byDefault(v Verdict, selection Selection) Verdict {
 	for _, u := range s.Config.Uplinks {
 		switch {
 		case !u.Grouped:
-		case s.Own && u.Tunnel == config.TunnelYes:
+		case p.Own && u.Tunnel == config.TunnelYes:
 			v.say("%s: is a tunnel, which what the router itself sends never uses unless it is bound to it", s.name(u.Index))
 		default:
 			v.say("%s: %s", s.name(u.Index), s.place(u.Index, selection.Family, "priority_group", u.Group, v.Tier, v.Lines))

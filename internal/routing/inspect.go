@@ -36,6 +36,7 @@ func Inspect(cfg *config.Config, obs *Observation) []Warning {
 	var ws []Warning
 	ws = append(ws, missingSysctls(cfg, obs)...)
 	ws = append(ws, interfaces(cfg, obs)...)
+	ws = append(ws, missingCgroups(cfg, obs)...)
 	ws = append(ws, mainDefaults(cfg, obs)...)
 	ws = append(ws, foreignRules(cfg, obs)...)
 	return append(ws, foreignRoutes(cfg, obs)...)
@@ -56,6 +57,19 @@ func missingSysctls(cfg *config.Config, obs *Observation) []Warning {
 		ws = append(ws, Warning{Code: "no-multipath", Subject: sysctlHashPolicy,
 			Text: "does not exist: connections between two hosts all take one line",
 			Cure: "use a kernel of 4.12 or later with CONFIG_IP_ROUTE_MULTIPATH"})
+	}
+	return ws
+}
+
+// missingCgroups warns of control groups of policies that are not there.
+func missingCgroups(cfg *config.Config, obs *Observation) []Warning {
+	var ws []Warning
+	for _, path := range cfg.Cgroups() {
+		if _, ok := obs.Cgroups[path]; !ok {
+			ws = append(ws, Warning{Code: "no-cgroup", Subject: "control group " + path,
+				Text: "is not there below /sys/fs/cgroup (version 2): no policy leads what its programs connect to",
+				Cure: "nothing, if the service is stopped: it is found when it starts; if not, compare with systemd-cgls"})
+		}
 	}
 	return ws
 }

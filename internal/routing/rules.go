@@ -33,8 +33,13 @@ func rules(cfg *config.Config, obs *Observation, paths []Path, s Selection) []Ru
 	}
 	for _, steer := range cfg.Steers {
 		// First packets of new connections whose turn it is, or that a policy leads. All are in one place:
-		// a packet has one steering mark.
-		add(Rule{Priority: n.SteerPriority, Mark: steer.Mark, Mask: n.SteerMask, Table: steer.Table, SuppressPrefixLength: NoSuppress})
+		// a packet has one steering mark. What the router itself sends is asked before the rules for
+		// addresses, since it has one already, and with the last of the lines' marks, which it has not.
+		r := Rule{Priority: n.SteerPriority, Mark: steer.Mark, Mask: n.SteerMask, Table: steer.Table, SuppressPrefixLength: NoSuppress}
+		if cfg.Own(steer) {
+			r.Priority, r.Local = cfg.Uplinks[len(cfg.Uplinks)-1].MarkPriority, true
+		}
+		add(r)
 	}
 	if n.OwnPriority != 0 {
 		// What the router itself sends: never into a tunnel, whose own packets it could be.

@@ -143,6 +143,8 @@ type Observation struct {
 	Leases   map[string]netip.Addr // by interface: the router that a DHCP client's lease file names
 	// Prefixes are those that the files of the scope name, by path; one without a prefix is left out.
 	Prefixes map[string]netip.Prefix
+	// Cgroups are the numbers of the scope's control groups, by path; one that is not there is left out.
+	Cgroups map[string]uint64
 	// Have holds every rule (of anyone; Rule.Protocol tells whose), every route in the tables of the
 	// configuration and in the tables that rules with our tag lead to, and the asked sysctls.
 	Have State
@@ -167,4 +169,5 @@ type Scope struct {
 	FirstPriority, LastPriority uint32
 	Sysctls                     []string // keys; a key that does not exist is left out of the observation
 	PrefixFiles                 []string // files that name a delegated IPv6 prefix
+	Cgroups                     []string // paths of control groups
 }

@@ -48,6 +48,7 @@ func ScopeOf(cfg *config.Config) Scope {
 		}
 	}
 	scope.Sysctls = append(scope.Sysctls, sysctls6(cfg)...)
+	scope.Cgroups = cfg.Cgroups()
 	scope.Interfaces = append(append(scope.Interfaces, cfg.LAN...), cfg.DMZ...)
 	scope.Tables = append(scope.Tables, n.DefaultTable)
 	if n.OwnTable != 0 {
