@@ -94,7 +94,7 @@ func TestSequenceNumbers(t *testing.T) {
 // connection.
 func TestSocketsHaveTheirOwnIDs(t *testing.T) {
 	var refused []uint16
-	s, err := open(line{"lo", netip.MustParseAddr("127.0.0.1")}, func(id uint16) bool {
+	s, err := open(line{"lo", netip.MustParseAddr("127.0.0.1"), 0}, func(id uint16) bool {
 		if len(refused) < 3 {
 			refused = append(refused, id)
 			return true
