@@ -137,7 +137,7 @@ func generateNftablesCommand(f *flags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(cmd.OutOrStdout(), firewall.Nftables(cfg))
+		_, err = io.WriteString(cmd.OutOrStdout(), firewall.Nftables(cfg.WithCgroups(kernel.Cgroups(cfg.Cgroups()))))
 		return err
 	})
 	c.Long = `generate_nftables prints rules for nft -f on standard output, in one table of their own: marks that keep

@@ -106,7 +106,7 @@ func (w *walker) checkOwn(p *policyDraft) {
 		fail(w, &p.inside, "", "is given, and the policy is for what the router itself sends, which comes in on no interface", "")
 	}
 	if p.sticky.given() && p.sticky.value != StickyNone {
-		fail(w, &p.sticky, p.sticky.value.String(), "is for what the router forwards; what it sends itself gets its source address from the line", "none, and one uplink for each order")
+		fail(w, &p.sticky, p.sticky.value.String(), "is for what the router forwards; to keep what it sends itself on one line, give each uplink an order of its own", "none")
 	}
 }
 

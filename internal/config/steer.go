@@ -181,7 +181,9 @@ const mostSteers = 16383
 
 // maxSteers is the number of different marks that a mask has room for, without the zero, that of WireGuard and
 // the one with all bits, which says that a packet is not to be steered.
-func maxSteers(mask int64) int { return min(1<<bits.OnesCount32(uint32(mask))-3, mostSteers) }
+func maxSteers(mask int64) int {
+	return min(max(1<<bits.OnesCount32(uint32(mask))-3, 0), mostSteers)
+}
 
 // defaultSteerMask is clear of the marks of Kubernetes (0x4000, 0x8000), of Tailscale (0xff0000), and of
 // ours, which are in the low byte.

@@ -135,7 +135,7 @@ func (m *managed) leave() {
 	rules := append([]string{untranslatable}, m.inFamilies("", "oifname vmap { %s }", by)...)
 	m.chain("leave", hook("nat", "postrouting", leavePriority), rules...)
 	for _, u := range m.cfg.Uplinks {
-		m.chain(leaveChain(u), "", append([]string{m.remember(u)}, translation(u)...)...)
+		m.chain(leaveChain(u), "", append([]string{m.remember(u)}, m.translation(u)...)...)
 	}
 }
 
@@ -154,10 +154,11 @@ func (m *managed) strays() (rules []string) {
 	return rules
 }
 
-// clamp has TCP announce no larger segments than what a line carries, where that is wanted.
+// clamp has TCP announce no larger segments than what a line carries, where that is wanted. It sees what the
+// router itself sends, too: a policy may have led that to another line than the one that it was made for.
 func (m *managed) clamp() {
 	if names := m.named(func(u config.Uplink) bool { return u.ClampMSS }); names != "" {
-		m.chain("forward", hook("filter", "forward", restorePriority), "oifname { "+names+" } tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
+		m.chain("clamp", hook("filter", "postrouting", restorePriority), "oifname { "+names+" } tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu")
 	}
 }
 

@@ -47,7 +47,7 @@ func dealChain(f config.Family) string {
 }
 
 // translation returns the rules that give new connections the address of the line that they leave by.
-func translation(u config.Uplink) []string {
+func (m *managed) translation(u config.Uplink) []string {
 	nat := "masquerade"
 	if staticAddress(u) {
 		nat = "snat ip to " + u.Address.String()
@@ -55,21 +55,23 @@ func translation(u config.Uplink) []string {
 	if !u.Inet6.On {
 		return []string{nat}
 	}
-	return append([]string{only(config.IPv4) + nat}, translation6(u.Inet6)...)
+	return append([]string{only(config.IPv4) + nat}, m.translation6(u.Inet6)...)
 }
 
 // translation6 is that of IPv6. What comes from a link-local address is for the link itself, as a DHCP
 // client's questions are. Of the router's own connections none needs another prefix: they have the line's
 // address, or get it.
-func translation6(i config.Inet6) []string {
+func (m *managed) translation6(i config.Inet6) []string {
 	const beyond = "ip6 saddr != fe80::/10 "
 	switch {
 	case i.NAT == config.KeepAddress && i.Prefix.IsValid():
 		// What has no address of the line would not be let through, nor be answered here.
 		return []string{"ip6 saddr != { fe80::/10, " + i.Prefix.String() + " } masquerade"}
+	case i.NAT == config.KeepAddress && m.leadsOwn():
+		// What a policy has led here may have had the address of another line already.
+		return []string{fmt.Sprintf("meta mark & %#x != 0 fib saddr type local fib saddr . oif type != local masquerade", m.cfg.Numbers.SteerMask)}
 	case i.NAT == config.KeepAddress:
-		// A policy may have led the router's own here when it had the address of another line already.
-		return []string{beyond + "fib saddr type local fib saddr . oif type != local masquerade"}
+		return nil
 	case i.NAT == config.TranslatePrefix && i.Prefix.IsValid():
 		return []string{beyond + "fib saddr type != local snat ip6 prefix to " + i.Prefix.String(), beyond + "masquerade"}
 	case i.NAT == config.Masquerade && i.Address.IsValid():

@@ -33,7 +33,7 @@ restore, restore_own  packets get the mark of their connection back before they 
 arrive                packets to the router itself lose it again: what they carry, in a tunnel, has its own
 begin, from...        a connection that comes in on a line belongs to it, so that its answers leave there
 leave, leave...       one that goes out belongs to the line that the routes chose, and gets its address
-forward               TCP announces segments that fit the path, on lines that want it
+clamp                 TCP announces segments that fit the path, on lines that want it
 
 Try the file, which changes nothing, and load it; loading it again replaces the table in one step:
 

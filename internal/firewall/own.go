@@ -23,6 +23,7 @@ func (m *managed) lead() []string {
 	return []string{
 		"ct state != new accept",
 		`oifname "lo" accept`,
+		"udp sport { 68, 546 } accept", // a lease is renewed where it is from (RFC 2131, RFC 8415)
 		fmt.Sprintf("meta mark & %#x == %#x accept", n.SteerMask, n.Unsteered()),
 		fmt.Sprintf("meta mark & %#x %s accept", n.Mask, anyOf(marks)),
 		"goto own",

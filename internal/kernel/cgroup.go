@@ -9,9 +9,9 @@ import (
 // cgroupRoot is where nft(8) looks for control groups of version 2, too.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// cgroups returns the numbers of the control groups that exist, by path. The number of a group is the inode of
+// Cgroups returns the numbers of the control groups that exist, by path. The number of a group is the inode of
 // its directory; one that takes its place has another.
-func cgroups(paths []string) map[string]uint64 {
+func Cgroups(paths []string) map[string]uint64 {
 	var found map[string]uint64
 	for _, path := range paths {
 		full := filepath.Join(cgroupRoot, path)

@@ -17,7 +17,7 @@ func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Obse
 	var obs routing.Observation
 	if len(scope.Interfaces) == 0 && len(scope.Families) == 0 {
 		sysctls, err := k.sysctls(scope.Sysctls)
-		obs.Have.Sysctls, obs.Prefixes, obs.Cgroups = sysctls, prefixes(scope.PrefixFiles), cgroups(scope.Cgroups)
+		obs.Have.Sysctls, obs.Prefixes, obs.Cgroups = sysctls, prefixes(scope.PrefixFiles), Cgroups(scope.Cgroups)
 		return obs, err
 	}
 	links, err := k.links()
@@ -32,7 +32,7 @@ func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Obse
 		}
 	}
 	obs.Leases = leases(k.root, obs.Links, time.Now())
-	obs.Prefixes, obs.Cgroups = prefixes(scope.PrefixFiles), cgroups(scope.Cgroups)
+	obs.Prefixes, obs.Cgroups = prefixes(scope.PrefixFiles), Cgroups(scope.Cgroups)
 	obs.Have.Sysctls, err = k.sysctls(scope.Sysctls)
 	return obs, err
 }

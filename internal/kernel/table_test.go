@@ -123,7 +123,7 @@ func TestFirewallRepair(t *testing.T) {
 		{do: "add chain inet ftr guest; add rule inet ftr guest drop; add rule inet ftr begin jump guest", drift: "chain begin, chain guest"},
 		{do: "add set inet ftr bank { type ipv4_addr; }", drift: "set bank"},
 		{do: "flush table inet ftr", drift: "chain restore, chain restore_own, chain arrive and 16 more"},
-		{do: "flush chain inet ftr forward; delete chain inet ftr forward", drift: "chain forward"},
+		{do: "flush chain inet ftr clamp; delete chain inet ftr clamp", drift: "chain clamp"},
 		{do: "delete table inet ftr", drift: "it was removed", forgets: true},
 		{do: "chain inet ftr leave { policy drop; }", drift: "chain leave", forgets: true},
 		{do: "table inet ftr { flags dormant; }", drift: "the table's flags", forgets: true},

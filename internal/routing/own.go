@@ -121,5 +121,11 @@ func movedRules(cfg *config.Config, p Path, from Rule) []Rule {
 		rules = append(rules, stays)
 	}
 	from.Priority, from.Local, from.Transport, from.Table = last, true, udp, ownTable(n)
-	return append(rules, from)
+	rules = append(rules, from)
+	wg := uint32(config.WireGuardMark)
+	if !slices.ContainsFunc(cfg.Uplinks, func(u config.Uplink) bool { return u.Mark == wg&n.Mask }) {
+		from.Mark = wg & from.Mask // the mark of no line and no policy
+		rules = append(rules, from)
+	}
+	return rules
 }
