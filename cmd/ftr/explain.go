@@ -66,17 +66,8 @@ type question struct {
 // parse reads the arguments.
 func (q *question) parse(args []string) (err error) {
 	p := &q.packet
-	for i, into := range []*netip.Addr{&p.Source, &p.Destination} {
-		if p.Own = p.Own || args[0] == "router"; p.Own && i == 0 {
-			continue
-		}
-		if *into, err = netip.ParseAddr(args[i]); err != nil {
-			return fmt.Errorf("%q is not an address; names are not resolved", args[i])
-		}
-		*into = into.Unmap()
-	}
-	if p.Source.IsValid() && config.FamilyOf(p.Source) != config.FamilyOf(p.Destination) {
-		return fmt.Errorf("%s and %s are of different families", p.Source, p.Destination)
+	if err := q.parseEnds(args[0], args[1]); err != nil {
+		return err
 	}
 	if len(args) > 2 {
 		var ok bool
@@ -116,6 +107,31 @@ func (q *question) parse(args []string) (err error) {
 		p.Mark = uint32(mark)
 	}
 	return nil
+}
+
+// parseEnds reads who connects, and to whom.
+func (q *question) parseEnds(source, destination string) (err error) {
+	p := &q.packet
+	if p.Own = source == "router"; !p.Own {
+		if p.Source, err = parseAddress(source); err != nil {
+			return err
+		}
+	}
+	if p.Destination, err = parseAddress(destination); err != nil {
+		return err
+	}
+	if p.Source.IsValid() && config.FamilyOf(p.Source) != config.FamilyOf(p.Destination) {
+		return fmt.Errorf("%s and %s are of different families", p.Source, p.Destination)
+	}
+	return nil
+}
+
+func parseAddress(word string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(word)
+	if err != nil {
+		return a, fmt.Errorf("%q is not an address; names are not resolved", word)
+	}
+	return a.Unmap(), nil
 }
 
 // userNumber returns the number of a user by name or number.

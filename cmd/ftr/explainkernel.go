@@ -40,7 +40,7 @@ func (e *explainer) steers() []config.Steer {
 	}
 	var steers []config.Steer
 	for _, m := range e.now.Lines {
-		if s, ok := e.cfg.Steer(policy, m.Uplink); ok && perLine && !e.now.Default && !(e.packet.Own && policy == 0) {
+		if s, ok := e.cfg.Steer(policy, m.Uplink); ok && perLine && !e.now.Default && (policy != 0 || !e.packet.Own) {
 			steers = append(steers, s)
 		}
 	}

@@ -3,6 +3,7 @@ package firewall
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ftr/internal/config"
@@ -50,7 +51,7 @@ type owner struct{ text, comment string }
 func owners(match *config.Match) []owner {
 	var users []string
 	for _, u := range match.Users {
-		users = append(users, fmt.Sprint(u.ID))
+		users = append(users, strconv.FormatUint(uint64(u.ID), 10))
 	}
 	var by string
 	if len(users) > 0 {

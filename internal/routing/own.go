@@ -104,7 +104,8 @@ const dhcpClient = 68
 // They come behind the rules for marks, by which connections stay where they are, and before those for
 // addresses. Of one priority the kernel asks them in the order in which they were added, so none of these may match
 // what a mark decides. What belongs to the line is left to it: what is bound to its interface, as probes are
-// (IPv6 takes a route over another one), and the lease of its address.
+// (IPv6 takes a route over another one), and the lease of its address. What has the mark of wg-quick moves too,
+// unless a line has the same one.
 func movedRules(cfg *config.Config, p Path, from Rule) []Rule {
 	n := cfg.Numbers
 	from.Mask = n.Mask | n.SteerMask
