@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ftr/internal/lab"
@@ -30,7 +31,7 @@ type bed struct {
 
 // newBed builds a lab of n lines; config makes the configuration file, in our form.
 func (b *bench) newBed(ctx context.Context, n int, name string, config func(lab.Plan, string) string) (_ *bed, err error) {
-	l, err := lab.New(ctx, lab.Options{Name: name, Lines: make([]lab.Line, n), Command: []string{b.program}})
+	l, err := lab.New(ctx, lab.Options{Name: name, Lines: slices.Repeat([]lab.Line{b.family.line()}, n), Command: []string{b.program}})
 	if err != nil {
 		return nil, err
 	}
@@ -43,13 +44,13 @@ func (b *bench) newBed(ctx context.Context, n int, name string, config func(lab.
 	if err := l.WriteConfig(config(l.Plan, l.Dir)); err != nil {
 		return nil, err
 	}
-	if d.watch, err = newWatch(l.Router, l.Plan); err != nil {
+	if d.watch, err = newWatch(l.Router, l.Plan, b.family); err != nil {
 		return nil, err
 	}
 	if err := b.prepareRouter(ctx, l); err != nil {
 		return nil, err
 	}
-	d.echo, err = startEcho(ctx, l)
+	d.echo, err = startEcho(ctx, l, b.family)
 	return d, err
 }
 
@@ -59,7 +60,7 @@ func (d *bed) delay(rtt time.Duration) error {
 		return nil
 	}
 	for i := range d.Plan.Lines {
-		r, err := startRelay(d.Lab, i, rtt/2)
+		r, err := startRelay(d.Lab, d.bench.family, i, rtt/2)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,10 +33,13 @@ func withDefaults(p lab.Plan, dir, uplink, tests string) string {
 	b.WriteString("uplinks:\n")
 	for _, l := range p.Lines {
 		fmt.Fprintf(&b, "  - interface: %s\n    type: static\n    ip: %s\n    gateway: %s\n    priority_group: 1\n%s", l.Interface, l.Address, l.Gateway, uplink)
+		if l.Inet6 != lab.NoIPv6 {
+			fmt.Fprintf(&b, "    ipv6: {ip: %q, gateway: %q}\n", l.Address6, lab.Gateway6)
+		}
 	}
 	b.WriteString("downlinks:\n  lan: lan0\ntests:\n  ips:\n")
-	for _, t := range p.Targets {
-		fmt.Fprintf(&b, "    - %s\n", t)
+	for _, t := range slices.Concat(p.Targets, p.Targets6) {
+		fmt.Fprintf(&b, "    - %q\n", t)
 	}
 	fmt.Fprintf(&b, "%slog:\n  file: %s/ftr.log\npaths:\n  state: %s/state\n  runtime: %s/runtime\n", tests, dir, dir, dir)
 	return b.String()

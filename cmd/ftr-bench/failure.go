@@ -67,7 +67,7 @@ func (f failing) run(ctx context.Context, b *bench) (_ *trials, err error) {
 // life is one run of the program, in which n lines break.
 func (f failing) life(ctx context.Context, d *bed, t *trials, n int) error {
 	if f.loaded {
-		load := startLoad(ctx, d.Lab)
+		load := startLoad(ctx, d.Lab, d.bench.family)
 		defer func() { t.attempts = append(t.attempts, load.end()...) }()
 	}
 	for i := range n {
@@ -95,13 +95,13 @@ func (f failing) once(ctx context.Context, d *bed, i int) (t trial, err error) {
 	t.line = i
 	var flow *flow
 	if f.udp {
-		if flow, err = startFlow(ctx, d.Lab, i); err != nil {
+		if flow, err = startFlow(ctx, d.Lab, d.bench.family, i); err != nil {
 			return t, err
 		}
 		defer flow.close()
 	}
 	out := d.watch.expect(func(s *state) bool { return !s.uses(i) })
-	if t.broken, err = f.fault.set(d.Lab, i, true); err != nil {
+	if t.broken, err = f.fault.set(d, i, true); err != nil {
 		return t, err
 	}
 	d.bench.say(t.broken, "line %d breaks (%s)", i+1, f.fault.name)
@@ -122,7 +122,7 @@ func (f failing) once(ctx context.Context, d *bed, i int) (t trial, err error) {
 		return t, err
 	}
 	in := d.watch.expect(func(s *state) bool { return s.usesAll() })
-	if t.restored, err = f.fault.set(d.Lab, i, false); err != nil {
+	if t.restored, err = f.fault.set(d, i, false); err != nil {
 		return t, err
 	}
 	d.bench.say(t.restored, "line %d is well again", i+1)

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"ftr/internal/lab"
 )
 
 // customerLink is the provider's end of a line.
@@ -17,27 +15,35 @@ const customerLink = "customer"
 type fault struct {
 	name string
 	// set breaks or repairs line i and returns when it began to.
-	set func(l *lab.Lab, i int, broken bool) (time.Time, error)
+	set func(d *bed, i int, broken bool) (time.Time, error)
 }
 
 // carrier takes the provider's end of the wire down, so that the router's interface loses its carrier.
+// The kernel takes the IPv6 addresses of that end with it, and the lab puts them back.
 func carrier() fault {
-	return fault{"carrier", func(l *lab.Lab, i int, broken bool) (time.Time, error) {
+	return fault{"carrier", func(d *bed, i int, broken bool) (time.Time, error) {
 		var at time.Time
-		err := l.Providers[i].Do(func() (err error) {
+		err := d.Providers[i].Do(func() (err error) {
 			at, err = setLink(customerLink, !broken)
 			return err
 		})
+		if err == nil && !broken {
+			err = d.ServeInet6(i)
+		}
 		return at, wrap(err, "set the wire of line %d", i+1)
 	}}
 }
 
 // silent makes the provider forward nothing, both ways, and say nothing of it. Wire and gateway stay
-// well: only what lies behind is gone.
+// well: only what lies behind is gone. Of a line with both families only the one that is measured breaks;
+// the gateway goes on to call itself a router (the R flag of neighbour advertisements, RFC 4861 §4.4).
 func silent() fault {
-	return fault{"silent", func(l *lab.Lab, i int, broken bool) (time.Time, error) {
-		at := time.Now()
-		err := l.Providers[i].Sysctl("net/ipv4/ip_forward", map[bool]string{true: "0", false: "1"}[broken])
+	return fault{"silent", func(d *bed, i int, broken bool) (time.Time, error) {
+		at, provider := time.Now(), d.Providers[i]
+		err := provider.Sysctl(d.bench.family.forwarding(), map[bool]string{true: "0", false: "1"}[broken])
+		if d.bench.family == ipv6 && err == nil {
+			err = provider.Sysctl("net/ipv6/conf/"+customerLink+"/forwarding", "1")
+		}
 		return at, wrap(err, "set the forwarding of provider %d", i+1)
 	}}
 }

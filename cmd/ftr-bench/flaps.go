@@ -146,7 +146,7 @@ func (f *flapping) one(ctx context.Context, group *errgroup.Group) error {
 	how := faults()[rand.IntN(len(faults()))]
 	brief := rand.IntN(5) == 0
 	out := f.watch.expect(func(s *state) bool { return !s.uses(i) })
-	at, err := how.set(f.Lab, i, true)
+	at, err := how.set(f.bed, i, true)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (f *flapping) one(ctx context.Context, group *errgroup.Group) error {
 	if err := pause(ctx, hold); err != nil {
 		return err
 	}
-	if at, err = how.set(f.Lab, i, false); err != nil {
+	if at, err = how.set(f.bed, i, false); err != nil {
 		return err
 	}
 	f.bench.say(at, "line %d is well again", i+1)

@@ -26,8 +26,8 @@ type echo struct {
 	done sync.WaitGroup
 }
 
-func startEcho(ctx context.Context, l *lab.Lab) (*echo, error) {
-	conn, err := l.Internet.ListenPacket(ctx, "udp4", netip.AddrPortFrom(l.Plan.Servers[0], echoPort).String())
+func startEcho(ctx context.Context, l *lab.Lab, of family) (*echo, error) {
+	conn, err := l.Internet.ListenPacket(ctx, of.datagrams(), netip.AddrPortFrom(of.servers(l.Plan)[0], echoPort).String())
 	if err != nil {
 		return nil, fmt.Errorf("start the echo server: %w", err)
 	}
@@ -74,9 +74,9 @@ type reply struct {
 }
 
 // startFlow begins a flow that leaves through line i.
-func startFlow(ctx context.Context, l *lab.Lab, i int) (*flow, error) {
+func startFlow(ctx context.Context, l *lab.Lab, of family, i int) (*flow, error) {
 	for range 100 {
-		f, err := newFlow(ctx, l)
+		f, err := newFlow(ctx, l, of)
 		if err != nil {
 			return nil, err
 		}
@@ -92,8 +92,8 @@ func startFlow(ctx context.Context, l *lab.Lab, i int) (*flow, error) {
 	return nil, fmt.Errorf("none of 100 UDP flows took line %d", i+1)
 }
 
-func newFlow(ctx context.Context, l *lab.Lab) (*flow, error) {
-	conn, err := l.Client.Dial(ctx, "udp4", netip.AddrPortFrom(l.Plan.Servers[0], echoPort).String())
+func newFlow(ctx context.Context, l *lab.Lab, of family) (*flow, error) {
+	conn, err := l.Client.Dial(ctx, of.datagrams(), netip.AddrPortFrom(of.servers(l.Plan)[0], echoPort).String())
 	if err != nil {
 		return nil, fmt.Errorf("open a UDP flow: %w", err)
 	}

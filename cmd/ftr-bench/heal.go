@@ -54,7 +54,7 @@ func healPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 		return nil, err
 	}
 	h := &healed{figure: &Figure{Unit: "ms", Goal: worst(100)}}
-	load := startLoad(ctx, d.Lab)
+	load := startLoad(ctx, d.Lab, d.bench.family)
 	err = h.rounds(ctx, d, objects, max(1, b.runs/4))
 	sysctls, err2 := h.sysctls(ctx, d, max(1, b.runs/4))
 	attempts := load.end()
@@ -188,9 +188,7 @@ func attribute(data string, kind uint16) (v uint32) {
 func (h *healed) sysctls(ctx context.Context, d *bed, rounds int) (*Figure, error) {
 	f := &Figure{What: "sysctls changed by hand → back", Unit: "ms", Goal: worst(1000)}
 	for range rounds {
-		for key, wrong := range map[string]string{
-			"net/ipv4/ip_forward": "0", "net/ipv4/fib_multipath_hash_policy": "0", "net/ipv4/conf/wan1/rp_filter": "1",
-		} {
+		for key, wrong := range d.bench.family.sysctls() {
 			right, err := sysctl(d, key)
 			if err != nil {
 				return nil, err

@@ -15,7 +15,7 @@ func killPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	if err := d.fresh(ctx); err != nil {
 		return nil, err
 	}
-	load := startLoad(ctx, d.Lab)
+	load := startLoad(ctx, d.Lab, d.bench.family)
 	kills, err := killOften(ctx, d)
 	attempts := load.end()
 	if err != nil {

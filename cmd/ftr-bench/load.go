@@ -41,20 +41,21 @@ type load struct {
 	all  []attempt
 }
 
-func startLoad(ctx context.Context, l *lab.Lab) *load {
+func startLoad(ctx context.Context, l *lab.Lab, of family) *load {
 	ctx, stop := context.WithCancel(ctx)
 	d := &load{stop: stop}
-	d.done.Go(func() { d.run(ctx, l) })
+	d.done.Go(func() { d.run(ctx, l, of) })
 	return d
 }
 
-func (d *load) run(ctx context.Context, l *lab.Lab) {
+func (d *load) run(ctx context.Context, l *lab.Lab, of family) {
 	tick := time.NewTicker(time.Second / perSecond)
 	defer tick.Stop()
 	var open sync.WaitGroup
 	defer open.Wait()
+	servers := of.servers(l.Plan)
 	for n := 0; ; n++ {
-		server := netip.AddrPortFrom(l.Plan.Servers[n%len(l.Plan.Servers)], lab.WebPort)
+		server := netip.AddrPortFrom(servers[n%len(servers)], lab.WebPort)
 		open.Go(func() {
 			// The end of the load is no reason for a connection to fail.
 			a := tryOnce(context.WithoutCancel(ctx), l.Client, server)
@@ -75,7 +76,7 @@ func tryOnce(ctx context.Context, from *lab.Host, to netip.AddrPort) attempt {
 	a := attempt{start: time.Now()}
 	limited, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	conn, err := from.Dial(limited, "tcp4", to.String())
+	conn, err := from.Dial(limited, "tcp", to.String())
 	a.connect = time.Since(a.start)
 	if err != nil {
 		a.err = err

@@ -22,7 +22,7 @@ func lossPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	if err := d.fresh(ctx); err != nil {
 		return nil, err
 	}
-	load := startLoad(ctx, d.Lab)
+	load := startLoad(ctx, d.Lab, d.bench.family)
 	defer load.end()
 	if err := pause(ctx, settle); err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func lossPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	}
 	figures := []*Figure{little}
 	for n := 1; n <= 2; n++ {
-		f, err := d.stays(ctx, stay/2, fmt.Sprintf("%d of %d targets dead", n, len(d.Plan.Targets)), func(on bool) error { return d.silence(n, on) })
+		f, err := d.stays(ctx, stay/2, fmt.Sprintf("%d of %d targets dead", n, len(d.bench.family.targets(d.Plan))), func(on bool) error { return d.silence(n, on) })
 		if err != nil {
 			return nil, err
 		}
@@ -85,11 +85,12 @@ func (d *bed) stays(ctx context.Context, t time.Duration, what string, set func(
 // silence makes n of the targets dead through all lines, or lets them live.
 func (d *bed) silence(n int, on bool) error {
 	var rules strings.Builder
-	rules.WriteString("table ip dead\ndelete table ip dead\n")
+	word := d.bench.family.table()
+	fmt.Fprintf(&rules, "table %[1]s dead\ndelete table %[1]s dead\n", word)
 	if on {
-		rules.WriteString("table ip dead {\n chain input {\n  type filter hook input priority 0;\n")
-		for _, target := range d.Plan.Targets[:n] {
-			fmt.Fprintf(&rules, "  ip daddr %s drop\n", target)
+		fmt.Fprintf(&rules, "table %s dead {\n chain input {\n  type filter hook input priority 0;\n", word)
+		for _, target := range d.bench.family.targets(d.Plan)[:n] {
+			fmt.Fprintf(&rules, "  %s daddr %s drop\n", word, target)
 		}
 		rules.WriteString(" }\n}\n")
 	}

@@ -49,7 +49,7 @@ func run(args []string, out, errs io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	earlier, err := recall(s.with)
+	earlier, err := recall(s.with, s.family)
 	if err != nil {
 		fmt.Fprintln(errs, err)
 		return exitUsage
@@ -76,6 +76,7 @@ type settings struct {
 	command  string   // of another program
 	prepare  string   // script for the router
 	name     string   // of the program, in the report
+	family   family   // that is measured
 	runs     int      // of each measurement
 	only     []string // phases; empty: all
 	quick    bool
@@ -103,10 +104,11 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	f.StringVar(&s.prepare, "prepare", "", "`script` for sh(1) that makes the router fit for --command; see the variables BENCH_* in its environment")
 	f.StringVar(&s.name, "name", "", "what the report calls the program (default: its file name)")
 	f.IntVar(&s.runs, "runs", 20, "`number` of runs of each measurement")
+	six := f.Int("family", int(ipv4), "IP `version` that is measured: 4 or 6")
 	only := f.String("only", "", "`phases` to measure, separated by commas (default: all; see --list)")
 	f.BoolVar(&s.quick, "quick", false, fmt.Sprintf("measure %d runs and shorter", quickRuns))
 	f.BoolVar(&s.list, "list", false, "list the phases")
-	f.StringVar(&s.markdown, "markdown", "", "write the section \"Failover\" of this `file`; the rest of it stays")
+	f.StringVar(&s.markdown, "markdown", "", "write the section \"Failover\" (of IPv6: \"Failover over IPv6\") of this `file`; the rest of it stays")
 	f.StringVar(&s.chart, "chart", "", "write a chart as an SVG `file`")
 	f.StringVar(&s.json, "json", "", "write everything that was measured as a JSON `file`")
 	f.StringVar(&s.with, "with", "", "take the phases that are not measured now from the JSON `file` of an earlier run")
@@ -122,6 +124,10 @@ func parse(args []string, errs io.Writer) (settings, error) {
 	if s.quick && !set["runs"] {
 		s.runs = quickRuns
 	}
+	if *six != int(ipv4) && *six != int(ipv6) {
+		return s, fmt.Errorf("--family %d: want 4 or 6", *six)
+	}
+	s.family = family(*six)
 	if *only != "" {
 		s.only = strings.Split(*only, ",")
 	}

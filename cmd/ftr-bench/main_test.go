@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ echo "$BENCH_TARGETS" > "$BENCH_DIR/targets"
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{settings: settings{command: "sh -c 'cat {dir}/targets; exec sleep 60' {config}", prepare: script, runs: 1}}
+	b := &bench{settings: settings{command: "sh -c 'cat {dir}/targets; exec sleep 60' {config}", prepare: script, runs: 1, family: ipv4}}
 	d, err := b.newBed(t.Context(), 2, "other-", defaults)
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +93,7 @@ func TestFlags(t *testing.T) {
 	}{
 		{[]string{"--list", "--runs", "0"}, "--runs 0: want 1 to 1000"},
 		{[]string{"--list", "--only", "carrier,nothing"}, "--only nothing: there is no such phase"},
+		{[]string{"--list", "--family", "5"}, "--family 5: want 4 or 6"},
 		{[]string{"--list", "quick"}, `argument "quick": there are only flags`},
 		{[]string{"--program", "/nowhere/ftr"}, "no such file"},
 	} {
@@ -106,10 +108,10 @@ func TestFlags(t *testing.T) {
 }
 
 // newLab builds a lab without a program.
-func newLab(t *testing.T, lines int) *lab.Lab {
+func newLab(t *testing.T, of family, lines int) *lab.Lab {
 	t.Helper()
-	name := fmt.Sprintf("%s-", strings.ToLower(t.Name()))
-	l, err := lab.New(t.Context(), lab.Options{Name: name, Lines: make([]lab.Line, lines)})
+	name := fmt.Sprintf("%s-", strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")))
+	l, err := lab.New(t.Context(), lab.Options{Name: name, Lines: slices.Repeat([]lab.Line{of.line()}, lines)})
 	if err != nil {
 		t.Fatal(err)
 	}

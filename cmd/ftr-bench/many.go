@@ -86,7 +86,7 @@ func (d *bed) firstApply(ctx context.Context, f *Figure) error {
 func (d *bed) failover(ctx context.Context, i int, f *Figure, t *trials) error {
 	out := d.watch.expect(func(s *state) bool { return !s.uses(i) })
 	wire := carrier()
-	begin, err := wire.set(d.Lab, i, true)
+	begin, err := wire.set(d, i, true)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (d *bed) failover(ctx context.Context, i int, f *Figure, t *trials) error {
 		return err
 	}
 	f.took(at.Sub(begin), ok, flapLimit)
-	restored, err := wire.set(d.Lab, i, false)
+	restored, err := wire.set(d, i, false)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,13 @@ import (
 	"time"
 )
 
-// heading is the section of the report that is ours.
-const heading = "## Failover"
+// heading is that of the section of the report that is ours.
+func (r *result) heading() string {
+	if r.Family == ipv6 {
+		return "## Failover over IPv6"
+	}
+	return "## Failover"
+}
 
 // replaceSection puts a section in the place of the one with the same heading, or at the end.
 func replaceSection(old, heading, section string) string {
@@ -30,14 +35,16 @@ func replaceSection(old, heading, section string) string {
 // section writes the report.
 func (r *result) section(chart string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n%s", heading, r.preface())
+	fmt.Fprintf(&b, "%s\n\n%s", r.heading(), r.preface())
 	if chart != "" {
 		fmt.Fprintf(&b, "![Time until new connections work again after a failure](%s)\n\n", chart)
 	}
 	b.WriteString(r.table())
 	b.WriteString(r.remarks())
 	b.WriteString(r.noise())
-	b.WriteString(baselineTable())
+	if r.Family != ipv6 {
+		b.WriteString(baselineTable())
+	}
 	return b.String()
 }
 
@@ -48,8 +55,22 @@ func (r *result) preface() string {
 		kind = " This was a quick run: too few samples for a judgement."
 	}
 	return fmt.Sprintf("Written by `make bench` on %s, in %s: %s; %d runs of each measurement; program: `%s`.%s\n\n%s\n\n",
-		r.Start.Format(time.DateOnly), r.Took.Round(time.Second), r.Machine, r.Runs, r.Program, kind, howMeasured)
+		r.Start.Format(time.DateOnly), r.Took.Round(time.Second), r.Machine, r.Runs, r.Program, kind, r.how())
 }
+
+// how says how it was measured: once for both families.
+func (r *result) how() string {
+	if r.Family == ipv6 {
+		return howMeasured6
+	}
+	return howMeasured
+}
+
+const howMeasured6 = `The same phases, goals and ways to measure as under Failover, of IPv6. The lines have both families, with addresses that are
+fixed, and link-local gateways; the program judges each family by six targets of its own. Connections, flows, faults and
+observations are those of IPv6 alone: where a line fails silently or targets die, IPv4 stays well and cannot help. A lost
+carrier and lost packets hit both. What idle lines cost is that of IPv6's packets, with neighbour discovery; processor time
+and memory are those of a program that looks after both.`
 
 const howMeasured = `All happens in a lab of network namespaces (see ` + "`ftr lab`" + `): three lines without a limit of their rate, a client in the
 LAN that opens 50 new connections a second (but for idle lines), six targets. Everything is observed from outside:

@@ -24,9 +24,9 @@ func settleNeighbours(l *lab.Lab) error {
 			{l.Providers[i], "core", l.Internet, wire},
 			{l.Internet, wire, l.Providers[i], "core"},
 		} {
-			address, hardware, err := addressOf(n.of, n.other)
-			if err == nil {
-				err = n.host.Batch(fmt.Sprintf("neigh replace %s lladdr %s dev %s nud permanent", address, hardware, n.device))
+			addresses, hardware, err := addressesOf(n.of, n.other)
+			for k := range addresses {
+				err = errors.Join(err, n.host.Batch(fmt.Sprintf("neigh replace %s lladdr %s dev %s nud permanent", addresses[k], hardware, n.device)))
 			}
 			if err != nil {
 				return fmt.Errorf("line %d: set a neighbour: %w", line.Number, err)
@@ -36,8 +36,8 @@ func settleNeighbours(l *lab.Lab) error {
 	return nil
 }
 
-// addressOf returns the first IPv4 address of an interface, and its hardware address.
-func addressOf(host *lab.Host, name string) (address net.IP, hardware net.HardwareAddr, err error) {
+// addressesOf returns the addresses of an interface, of both families, and its hardware address.
+func addressesOf(host *lab.Host, name string) (addresses []net.IP, hardware net.HardwareAddr, err error) {
 	err = host.Do(func() error {
 		link, err := net.InterfaceByName(name)
 		if err != nil {
@@ -49,12 +49,14 @@ func addressOf(host *lab.Host, name string) (address net.IP, hardware net.Hardwa
 		}
 		hardware = link.HardwareAddr
 		for _, a := range list {
-			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
-				address = n.IP
-				return nil
+			if n, ok := a.(*net.IPNet); ok {
+				addresses = append(addresses, n.IP)
 			}
 		}
-		return errors.New(name + " has no IPv4 address")
+		if len(addresses) == 0 {
+			return errors.New(name + " has no address")
+		}
+		return nil
 	})
-	return address, hardware, err
+	return addresses, hardware, err
 }

@@ -54,7 +54,7 @@ func measure(ctx context.Context, s settings, out io.Writer) (*result, error) {
 		defer file.Close()
 		b.log = file
 	}
-	r := &result{Program: s.name, Command: s.command, Start: time.Now(), Runs: s.runs, Quick: s.quick, Machine: machine()}
+	r := &result{Program: s.name, Family: s.family, Command: s.command, Start: time.Now(), Runs: s.runs, Quick: s.quick, Machine: machine()}
 	for _, p := range phases() {
 		if len(s.only) > 0 && !slices.Contains(s.only, p.name) {
 			continue

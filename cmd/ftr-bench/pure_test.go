@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -133,7 +134,7 @@ func TestReplaceSection(t *testing.T) {
 		{"last", "# B\n\n## Failover\n\nold\n", "# B\n\n## Failover\n\nnew\n"},
 		{"other headings", "# B\n\n## Failover times\n\nold\n", "# B\n\n## Failover times\n\nold\n\n## Failover\n\nnew\n"},
 	} {
-		if diff := cmp.Diff(c.want, replaceSection(c.old, heading, "## Failover\n\nnew\n")); diff != "" {
+		if diff := cmp.Diff(c.want, replaceSection(c.old, "## Failover", "## Failover\n\nnew\n")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}
@@ -235,5 +236,28 @@ func TestAddEarlierRun(t *testing.T) {
 	}
 	if want := []string{"carrier 20", "silent 5", "idle 20", "footprint 5"}; !slices.Equal(got, want) || now.Took != 2*time.Minute {
 		t.Errorf("%v in %v, want %v", got, now.Took, want)
+	}
+}
+
+// A run over IPv6 has a section of its own, and takes nothing from one over IPv4.
+func TestFamilies(t *testing.T) {
+	r := &result{Family: ipv6, Program: "p", Figures: []*Figure{{Phase: "silent", What: "route changed", Unit: "ms", Samples: []float64{5}}}}
+	old := "# B\n\n## Failover\n\nfour\n\n## Failover over IPv6\n\nold\n"
+	text := replaceSection(old, r.heading(), r.section(""))
+	for want, there := range map[string]bool{
+		"## Failover\n\nfour\n": true, "## Failover over IPv6\n\nWritten by": true, "| silent | route changed |": true, "\nold\n": false, "the original, example file": false,
+	} {
+		if strings.Contains(text, want) != there {
+			t.Errorf("%q: want %v in\n%s", want, there, text)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "bench.json")
+	for content, want := range map[string]string{`{}`: "is one of IPv4, and IPv6 is measured now", `{"family": 6}`: "<nil>"} {
+		if err := store(path, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := recall(path, ipv6); !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%s: %v, want %q", content, err, want)
+		}
 	}
 }

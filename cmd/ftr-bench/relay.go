@@ -28,8 +28,8 @@ type relay struct {
 // most is how many packets one direction holds; what comes beyond is dropped, as in a router.
 const most = 4096
 
-// startRelay puts a relay between provider i and the internet host. Each way takes delay.
-func startRelay(l *lab.Lab, i int, delay time.Duration) (*relay, error) {
+// startRelay puts a relay for a family between provider i and the internet host. Each way takes delay.
+func startRelay(l *lab.Lab, of family, i int, delay time.Duration) (*relay, error) {
 	r := &relay{delay: delay, wake: -1, tuns: [2]int{-1, -1}}
 	name := fmt.Sprintf("delay%d", i+1)
 	for k, host := range []*lab.Host{l.Providers[i], l.Internet} {
@@ -41,9 +41,9 @@ func startRelay(l *lab.Lab, i int, delay time.Duration) (*relay, error) {
 			r.closeFiles()
 			return nil, fmt.Errorf("make a TUN device: %w", err)
 		}
-		to := "default"
+		to := of.everywhere()
 		if host == l.Internet {
-			to = l.Plan.Lines[i].Customer.String()
+			to = of.customer(l.Plan.Lines[i]).String()
 		}
 		if err := host.Batch("link set "+name+" up", fmt.Sprintf("route replace %s dev %s", to, name)); err != nil {
 			r.closeFiles()

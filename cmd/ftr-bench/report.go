@@ -19,6 +19,7 @@ import (
 type result struct {
 	Program string        `json:"program"`
 	Command string        `json:"command,omitempty"`
+	Family  family        `json:"family"` // 0, in older files: IPv4
 	Machine string        `json:"machine"`
 	Start   time.Time     `json:"start"`
 	Took    time.Duration `json:"took_ns"`
@@ -75,8 +76,8 @@ func (r *result) verdict() string {
 	return text.String()
 }
 
-// recall reads the JSON file of an earlier run; without a path it returns nil.
-func recall(path string) (*result, error) {
+// recall reads the JSON file of an earlier run of a family; without a path it returns nil.
+func recall(path string, of family) (*result, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -87,6 +88,12 @@ func recall(path string) (*result, error) {
 	r := new(result)
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("read the earlier run: %s: %w", path, err)
+	}
+	if r.Family == 0 {
+		r.Family = ipv4
+	}
+	if r.Family != of {
+		return nil, fmt.Errorf("read the earlier run: %s is one of %s, and %s is measured now", path, r.Family, of)
 	}
 	return r, nil
 }
@@ -136,7 +143,7 @@ func (r *result) write(s settings) error {
 		if s.chart != "" {
 			chart = filepath.Base(s.chart)
 		}
-		errs = append(errs, store(s.markdown, []byte(replaceSection(string(old), heading, r.section(chart)))))
+		errs = append(errs, store(s.markdown, []byte(replaceSection(string(old), r.heading(), r.section(chart)))))
 	}
 	return errors.Join(errs...)
 }

@@ -15,12 +15,13 @@ import (
 	"ftr/internal/lab"
 )
 
-// watch follows the routes and rules of the router by the kernel's notifications. Each is stamped when
+// watch follows the routes and rules of the router, of one family, by the kernel's notifications. Each is stamped when
 // it is received, on a thread that does nothing else.
 type watch struct {
-	host *lab.Host
-	stop chan struct{}
-	done sync.WaitGroup
+	host   *lab.Host
+	family family
+	stop   chan struct{}
+	done   sync.WaitGroup
 
 	mu      sync.Mutex
 	state   *state
@@ -36,7 +37,6 @@ type expectation struct {
 
 // Notifications that are listened to.
 const (
-	routeGroups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV4_RULE-1)
 	tableGroups = 1 << (unix.NFNLGRP_NFTABLES - 1)
 	watchBuffer = 16 << 20 // bytes
 	// watchPause is how often the receiver looks whether it is to end.
@@ -44,16 +44,16 @@ const (
 )
 
 // newWatch begins to listen and then reads what is there already.
-func newWatch(host *lab.Host, p lab.Plan) (*watch, error) {
+func newWatch(host *lab.Host, p lab.Plan, of family) (*watch, error) {
 	s, err := newState(host, p)
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{host: host, stop: make(chan struct{}), state: s}
+	w := &watch{host: host, family: of, stop: make(chan struct{}), state: s}
 	for _, source := range []struct {
 		family int
 		groups uint32
-	}{{unix.NETLINK_ROUTE, routeGroups}, {unix.NETLINK_NETFILTER, tableGroups}} {
+	}{{unix.NETLINK_ROUTE, of.groups()}, {unix.NETLINK_NETFILTER, tableGroups}} {
 		fd, err := listen(host, source.family, source.groups)
 		if err != nil {
 			w.close()
@@ -98,7 +98,7 @@ func (w *watch) read() error {
 	defer conn.Close()
 	for _, kind := range []netlink.HeaderType{unix.RTM_GETRULE, unix.RTM_GETROUTE} {
 		request := make([]byte, unix.SizeofRtMsg)
-		request[0] = unix.AF_INET
+		request[0] = w.family.number()
 		messages, err := conn.Execute(netlink.Message{
 			Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: request,
 		})

@@ -60,10 +60,24 @@ func (l *Lab) ApplyRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if cfg, _ := config.Parse(l.ConfigPath(), text); cfg != nil && cfg.Firewall == config.FirewallManaged {
+	cfg, _ := config.Parse(l.ConfigPath(), text) // the program itself says what is wrong with it
+	if cfg != nil && cfg.Firewall == config.FirewallManaged {
 		return l.openManaged()
 	}
-	cmd, err := l.Program(ctx, "generate_iptables")
+	if cfg != nil && slices.ContainsFunc(cfg.Uplinks, func(u config.Uplink) bool { return u.Has(config.IPv6) }) {
+		if err := l.loadGenerated(ctx, "ip6tables-restore", "--ipv6"); err != nil {
+			return err
+		}
+	}
+	if err := l.loadGenerated(ctx, "iptables-restore"); err != nil {
+		return err
+	}
+	return l.openServers()
+}
+
+// loadGenerated gives the rules of generate_iptables to the router's kernel.
+func (l *Lab) loadGenerated(ctx context.Context, restore string, flags ...string) error {
+	cmd, err := l.Program(ctx, append([]string{"generate_iptables"}, flags...)...)
 	if err != nil {
 		return err
 	}
@@ -72,10 +86,10 @@ func (l *Lab) ApplyRules(ctx context.Context) error {
 	if err := l.Router.Do(cmd.Run); err != nil {
 		return fmt.Errorf("generate_iptables: %w: %s", err, strings.TrimSpace(said.String()))
 	}
-	if err := l.Router.Input(out.String(), "iptables-restore"); err != nil {
+	if err := l.Router.Input(out.String(), restore); err != nil {
 		return fmt.Errorf("load the rules of generate_iptables: %w", err)
 	}
-	return l.openServers()
+	return nil
 }
 
 // openServers sends port 80 of every line to the server in the DMZ and opens the router's own port.

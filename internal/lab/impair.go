@@ -183,7 +183,7 @@ func (l *Lab) setCarrier(i int, on bool) error {
 	if err := l.Providers[i].Run("ip", "link", "set", customerLink, map[bool]string{true: "up", false: "down"}[on]); err != nil || !on {
 		return err
 	}
-	return l.serveInet6(i)
+	return l.ServeInet6(i)
 }
 
 // shape limits an interface of provider i to the line's rate. The old queue goes with what is in it:

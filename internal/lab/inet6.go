@@ -136,7 +136,7 @@ func (l *Lab) wireInet6(ctx context.Context, i int) error {
 			fmt.Sprintf("addr add %s/64 dev %s nodad", line.core6, coreLink),
 			fmt.Sprintf("route add ::/0 via %s dev %s", line.peer6, coreLink),
 		),
-		l.serveInet6(i),
+		l.ServeInet6(i),
 		provider.nft(fmt.Sprintf(`insert rule inet lab forward iifname "%s" ip6 saddr != %s counter name foreign drop`, customerLink, line.Customer6)),
 		l.Router.Batch(fmt.Sprintf("addr add %s/64 dev %s nodad", router6, line.Interface)),
 	)
@@ -149,9 +149,9 @@ func (l *Lab) wireInet6(ctx context.Context, i int) error {
 	return l.advertise(ctx, i)
 }
 
-// serveInet6 gives the provider's end of line i its addresses, and the route to the customer: the kernel
+// ServeInet6 gives the provider's end of line i its addresses, and the route to the customer: the kernel
 // takes them away when the interface goes down.
-func (l *Lab) serveInet6(i int) error {
+func (l *Lab) ServeInet6(i int) error {
 	line := l.Plan.Lines[i]
 	if line.Inet6 == NoIPv6 {
 		return nil
