@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 
@@ -106,4 +107,25 @@ func (f family) groups() uint32 {
 		return link | 1<<(unix.RTNLGRP_IPV6_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_RULE-1)
 	}
 	return link | 1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV4_RULE-1)
+}
+
+// whole returns the message of a route as one that deletes all of it. With its next hops in it the kernel would
+// delete those of an IPv6 route one by one, and tell of each (ip6_route_multipath_del in net/ipv6/route.c).
+func (f family) whole(route string) string {
+	if f == ipv4 {
+		return route
+	}
+	short := []byte(route[:unix.SizeofRtMsg])
+	for rest := route[unix.SizeofRtMsg:]; len(rest) >= unix.SizeofRtAttr; {
+		n := int(binary.NativeEndian.Uint16([]byte(rest)))
+		if n < unix.SizeofRtAttr || n > len(rest) {
+			break
+		}
+		part := rest[:min((n+3)&^3, len(rest))]
+		if binary.NativeEndian.Uint16([]byte(rest[2:])) != unix.RTA_MULTIPATH {
+			short = append(short, part...)
+		}
+		rest = rest[len(part):]
+	}
+	return string(short)
 }

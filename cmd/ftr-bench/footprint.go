@@ -21,6 +21,7 @@ type counters struct{ bytes, packets float64 }
 const (
 	leastFrame    = 64 // with its check sequence of 4
 	checkSequence = 4
+	frameHeader   = 14 // the addresses and the type
 )
 
 // footprintPhase measures two idle routers side by side: default and metered lines.
@@ -104,8 +105,11 @@ func costsOf(ctx context.Context, beds []*bed, span time.Duration) ([]cost, erro
 	return after, nil
 }
 
-// counters reads those of the router's lines, and of its IP layer (where nothing else runs).
+// counters reads those of the router's lines, and of its IP layer (where nothing else runs), for the family.
 func (d *bed) counters() (list []counters, ip float64, err error) {
+	if d.bench.family == ipv6 {
+		return d.counters6()
+	}
 	var text, netstat []byte
 	err = d.Router.Do(func() (err error) {
 		if text, err = os.ReadFile("/proc/thread-self/net/dev"); err == nil {
@@ -122,6 +126,42 @@ func (d *bed) counters() (list []counters, ip float64, err error) {
 		list[i] = byName[line.Interface]
 	}
 	return list, octets(string(netstat)), nil
+}
+
+// counters6 reads those of IPv6 alone, since the lines carry the other family's probes too.
+func (d *bed) counters6() (list []counters, ip float64, err error) {
+	for _, line := range d.Plan.Lines {
+		var text []byte
+		err = d.Router.Do(func() (err error) {
+			text, err = os.ReadFile("/proc/thread-self/net/dev_snmp6/" + line.Interface)
+			return err
+		})
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the counters of IPv6: %w", err)
+		}
+		c := parseSNMP6(string(text))
+		ip += c.bytes
+		list = append(list, counters{c.bytes + frameHeader*c.packets, c.packets})
+	}
+	return list, ip, nil
+}
+
+// parseSNMP6 reads /proc/net/dev_snmp6: bytes of IP and packets, both ways.
+func parseSNMP6(text string) (c counters) {
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			continue
+		}
+		v, _ := strconv.ParseFloat(fields[1], 64)
+		switch fields[0] {
+		case "Ip6InOctets", "Ip6OutOctets":
+			c.bytes += v
+		case "Ip6InReceives", "Ip6OutRequests":
+			c.packets += v
+		}
+	}
+	return c
 }
 
 // octets reads InOctets and OutOctets of /proc/net/netstat: pairs of lines, names and values.
@@ -174,7 +214,7 @@ func footprintFigures(costs []cost, span time.Duration) []*Figure {
 		wire.Samples = append(wire.Samples, c.bytes*monthly)
 		padded = max(padded, max(c.bytes+checkSequence*c.packets, leastFrame*c.packets)*monthly)
 	}
-	wire.Note = fmt.Sprintf("from the interface counters, %s; with Ethernet's padding to %d bytes %s MB", seen, leastFrame, number(padded))
+	wire.Note = fmt.Sprintf("from the counters of the interfaces, %s; with Ethernet's padding to %d bytes %s MB", seen, leastFrame, number(padded))
 	figures := []*Figure{cpu, rss, wire}
 	if len(costs) < 2 {
 		return figures

@@ -136,6 +136,7 @@ func remove(d *bed, conn *netlink.Conn, object string) error {
 		if data, isRoute = strings.CutPrefix(object, "route"); !isRoute {
 			return d.Router.Run("nft", "delete", "table", familyOf(object), tableOf(object))
 		}
+		data = d.bench.family.whole(data)
 	}
 	_, err := conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Acknowledge}, Data: []byte(data),

@@ -178,6 +178,10 @@ func TestReadings(t *testing.T) {
 	if got := octets(netstat); got != 100 {
 		t.Errorf("octets: %v, want 100", got)
 	}
+	snmp6 := "ifIndex\t2\nIp6InReceives\t3\nIp6OutRequests\t2\nIp6InOctets\t150\nIp6OutOctets\t100\n"
+	if got := parseSNMP6(snmp6); got != (counters{250, 5}) {
+		t.Errorf("counters of IPv6: %+v, want 250 bytes in 5 packets", got)
+	}
 	stat := "12 (a (b) c) S 1 1 1 0 -1 4194560 1 2 3 4 10 20 3 4 20 0 5 0 100"
 	if got, err := cpuTime(stat); got != 370*time.Millisecond || err != nil {
 		t.Errorf("CPU time: %s, %v, want 370 ms", got, err)
