@@ -41,7 +41,7 @@ bench: packages build bench-flaps
 bench-flaps:
 	FTR_FLAPS=10000 $(GO) test -count=1 -timeout 10m -run '^TestFlaps$$' -v ./internal/daemon
 
-# Measures the sections Forwarding and Firewall of docs/benchmarks.md; about three minutes.
+# Measures the other sections of docs/benchmarks.md; about ten minutes.
 bench-traffic: PACKAGES = lab test
 bench-traffic: packages
 	$(GO) test -count=1 -tags bench -timeout 30m ./internal/e2e -run 'Bench(Change|Forwarding|Router|FirstPacket)' -v
