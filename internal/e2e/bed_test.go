@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"ftr/internal/config"
 	"ftr/internal/lab"
 )
 
@@ -48,9 +50,11 @@ func newBedNamed(t *testing.T, name string, lines []lab.Line, before ...string) 
 	b := &bed{l, t}
 	t.Cleanup(func() {
 		if t.Failed() {
+			var said strings.Builder
 			for _, e := range l.Log().Entries() {
-				t.Logf("%s %s", e.Time.Format("05.000"), e.Text)
+				fmt.Fprintf(&said, "%s %s\n", e.Time.Format("05.000"), e.Text)
 			}
+			t.Logf("the lab's log:\n%s", said.String())
 		}
 		if err := l.Close(); err != nil {
 			t.Errorf("close the lab: %v", err)
@@ -98,7 +102,35 @@ func (b *bed) wait(what string, limit time.Duration, condition func() bool) {
 // uses waits until new connections use exactly these lines.
 func (b *bed) uses(limit time.Duration, lines ...int) {
 	b.t.Helper()
-	b.wait(fmt.Sprintf("lines %v (from 0) in use", lines), limit, func() bool { return slices.Equal(b.selected(), lines) && b.ruled() })
+	b.wait(fmt.Sprintf("lines %v (from 0) in use", lines), limit, func() bool {
+		return slices.Equal(b.selected(), lines) && b.ruled() && b.steered("-4", lines)
+	})
+}
+
+// steered tells whether the turn of each of the lines leads to it, where they are dealt: that is written after the
+// default route. The family is an option of ip(8).
+func (b *bed) steered(family string, lines []int) bool {
+	b.t.Helper()
+	text, err := os.ReadFile(b.ConfigPath())
+	b.must(err)
+	cfg, problems := config.Parse(b.ConfigPath(), text)
+	if cfg == nil {
+		b.t.Fatalf("the configuration is wrong: %v", problems)
+	}
+	for _, s := range cfg.Steers {
+		if s.Policy != 0 || !slices.Contains(lines, s.Uplink) {
+			continue
+		}
+		routes, err := b.Router.Output("ip", family, "route", "show", "table", strconv.Itoa(int(s.Table)))
+		if err != nil && !strings.Contains(err.Error(), "FIB table does not exist") {
+			b.t.Fatal(err)
+		}
+		best, _, _ := strings.Cut(routes, "\n") // of the lowest metric
+		if !strings.Contains(best, " dev "+cfg.Uplinks[s.Uplink].Interface+" ") {
+			return false
+		}
+	}
+	return true
 }
 
 // ruled tells whether the rule that leads to the default route is there: it is made last.

@@ -42,7 +42,9 @@ func (b *bed) start6(config string) {
 // uses6 waits until new connections over IPv6 use exactly these lines.
 func (b *bed) uses6(limit time.Duration, lines ...int) {
 	b.t.Helper()
-	b.wait(fmt.Sprintf("lines %v (from 0) in use over IPv6", lines), limit, func() bool { return slices.Equal(b.selected6(), lines) })
+	b.wait(fmt.Sprintf("lines %v (from 0) in use over IPv6", lines), limit, func() bool {
+		return slices.Equal(b.selected6(), lines) && b.steered("-6", lines)
+	})
 }
 
 func (b *bed) selected6() []int {
