@@ -22,6 +22,10 @@ import (
 // would send a lost SYN again (RFC 6298 §2.1), so that a retry hides nothing.
 const inTime = 900 * time.Millisecond
 
+// soon bounds the wait for what takes milliseconds: a guard that holds on a busy machine, too. How long things take is
+// measured by ftr-bench.
+const soon = 10 * time.Second
+
 // bed is a lab whose router runs the built program.
 type bed struct {
 	*lab.Lab

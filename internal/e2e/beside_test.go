@@ -88,7 +88,7 @@ func (b *bed) dialIn(line int, port uint16) (net.Conn, error) {
 	b.t.Helper()
 	var conn net.Conn
 	return conn, b.Internet.Do(func() (err error) {
-		conn, err = net.DialTimeout("tcp4", netip.AddrPortFrom(b.Plan.Lines[line].Address, port).String(), time.Second)
+		conn, err = net.DialTimeout("tcp4", netip.AddrPortFrom(b.Plan.Lines[line].Address, port).String(), 3*time.Second)
 		return err
 	})
 }

@@ -118,7 +118,7 @@ func TestFailback(t *testing.T) {
 			b.must(b.Restore(0))
 			b.uses(20*time.Second, 0)
 			if way.line == 0 {
-				b.wait("the flow on the preferred line", time.Second, func() bool { return f.line.Load() == 0 })
+				b.wait("the flow on the preferred line", soon, func() bool { return f.line.Load() == 0 })
 			}
 			f.on(b, way.line, 50)
 			if way.name == "keep" {

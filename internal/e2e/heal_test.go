@@ -18,7 +18,7 @@ func TestForeignRoutes(t *testing.T) {
 	if got := b.table(4); !strings.Contains(got, "proto static") {
 		t.Errorf("table 4 had another's route before the start, and has now:\n%s", got)
 	}
-	b.says("metric 1 protocol 4\", which is not ours", time.Time{}, time.Second)
+	b.says("metric 1 protocol 4\", which is not ours", time.Time{}, soon)
 
 	state := func() string { return b.tables() }
 	want := state()
@@ -31,16 +31,16 @@ func TestForeignRoutes(t *testing.T) {
 	} {
 		since := time.Now()
 		b.must(b.Router.Batch(command))
-		b.wait("what "+command+" did is undone", time.Second, func() bool { return state() == want })
-		b.says("put back what another program removed or changed", since, time.Second)
+		b.wait("what "+command+" did is undone", soon, func() bool { return state() == want })
+		b.says("put back what another program removed or changed", since, soon)
 	}
 	// Once it is gone, the place is ours too.
 	b.must(b.Router.Batch("route del default table 4 metric 1 proto static"))
-	b.wait("ours in its place", time.Second, func() bool {
+	b.wait("ours in its place", soon, func() bool {
 		return !strings.Contains(b.table(4), "proto static") && strings.Count(b.table(4), "default") == 2
 	})
 	want = state()
 	b.must(b.Router.Batch("route replace default " + foreign + " table 4 metric 1 proto static"))
-	b.wait("it is undone", time.Second, func() bool { return state() == want })
+	b.wait("it is undone", soon, func() bool { return state() == want })
 	b.noLeaks()
 }

@@ -107,7 +107,7 @@ func TestIPv6(t *testing.T) {
 	b.pause(300 * time.Millisecond)
 	cut = time.Now()
 	b.must(b.CutCarrier(1))
-	b.uses6(time.Second, 0, 2)
+	b.uses6(soon, 0, 2)
 	b.pause(clientPatience + 500*time.Millisecond)
 	attempts = knocks.end()
 	t.Logf("carrier: connections failed for %s, %d of %d", attempts.Outage(cut), attempts.Failed(), len(attempts))
@@ -139,7 +139,7 @@ func (b *bed) repaired6() {
 	want := whole()
 	for _, words := range []string{"-6 rule del priority 20000", "-6 rule del priority 20007", "-6 route flush table 1", "-6 route flush table 4"} {
 		b.must(b.Router.Run("ip", strings.Fields(words)...))
-		b.wait("what is as it was after: ip "+words, 2*time.Second, func() bool { return whole() == want })
+		b.wait("what is as it was after: ip "+words, soon, func() bool { return whole() == want })
 	}
 }
 
@@ -211,7 +211,7 @@ func TestIPv6Advertised(t *testing.T) {
 	}
 	for i := range 3 {
 		b.must(b.CutCarrier(i))
-		b.wait(fmt.Sprintf("line %d out of use over IPv6", i+1), time.Second, func() bool { return !slices.Contains(b.selected6(), i) })
+		b.wait(fmt.Sprintf("line %d out of use over IPv6", i+1), soon, func() bool { return !slices.Contains(b.selected6(), i) })
 		b.must(b.Restore(i))
 		b.uses6(20*time.Second, 0, 1, 2)
 	}
@@ -227,9 +227,9 @@ func TestIPv6Solicited(t *testing.T) {
 	routes := func() int { return strings.Count(b.ip("-6", "route", "show", "default"), "proto ra") }
 	b.wait("the routes that the kernel asks for when links come up", 15*time.Second, func() bool { return routes() == 3 })
 	b.must(b.Router.Sysctl("net/ipv6/conf/all/forwarding", "1"))
-	b.wait("the kernel to forget them", time.Second, func() bool { return routes() == 0 })
+	b.wait("the kernel to forget them", soon, func() bool { return routes() == 0 })
 	b.start6(text)
-	b.says("no router has advertised itself: asking for one on wan1", time.Time{}, time.Second)
+	b.says("no router has advertised itself: asking for one on wan1", time.Time{}, soon)
 	if n := routes(); n != 3 {
 		t.Errorf("%d routes of router advertisements, want 3", n)
 	}
@@ -248,7 +248,7 @@ func TestIPv6Solicited(t *testing.T) {
 		b.must(err)
 		return !strings.Contains(tables, "ip6 ftr_evidence") && strings.Contains(tables, "ip ftr_evidence")
 	})
-	b.wait("rules and routes of IPv6 are gone", 2*time.Second, func() bool {
+	b.wait("rules and routes of IPv6 are gone", soon, func() bool {
 		return !strings.Contains(b.ip("-6", "rule")+b.ip("-6", "route", "show", "table", "all"), "proto 117")
 	})
 }

@@ -19,7 +19,7 @@ func TestInterfaceRenamedAndMadeAgain(t *testing.T) {
 
 	since := time.Now()
 	b.must(b.Router.Batch("link set wan1 name elsewhere"))
-	b.uses(time.Second, 1, 2)
+	b.uses(soon, 1, 2)
 	b.says("routing --> standby (interface does not exist)", since, 5*time.Second)
 	b.spread("renamed", 30)
 	b.must(b.Router.Batch("link set elsewhere name wan1"))
@@ -27,7 +27,7 @@ func TestInterfaceRenamedAndMadeAgain(t *testing.T) {
 
 	since = time.Now()
 	b.must(b.Router.Batch("link delete wan1"))
-	b.uses(time.Second, 1, 2)
+	b.uses(soon, 1, 2)
 	b.says("routing --> standby (interface does not exist)", since, 5*time.Second)
 	b.spread("removed", 30)
 	line := b.Plan.Lines[0]
@@ -80,7 +80,7 @@ func TestInterfacesSwapped(t *testing.T) {
 	others.ResetGap()
 	swap := []string{"link set wan1 name between", "link set wan2 name wan1", "link set between name wan2"}
 	b.must(b.Router.Batch(swap...))
-	b.uses(time.Second, 2)
+	b.uses(soon, 2)
 	b.wait("the reason in the status", 5*time.Second, func() bool {
 		out, _ := b.output("status", "--json")
 		return strings.Contains(out, "address 100.64.1.2 is not on the interface, but on wan2") &&
@@ -110,7 +110,7 @@ func TestAddressesFollowed(t *testing.T) {
 	others.ResetGap()
 	since := time.Now()
 	b.must(b.Router.Batch("link set wan1 name between", "link set wan2 name wan1", "link set between name wan2"))
-	b.wait("the tables of the lines", 2*time.Second, func() bool {
+	b.wait("the tables of the lines", soon, func() bool {
 		return strings.HasPrefix(b.table(1), "default via 100.64.2.1 dev wan1 proto 117 src 100.64.2.2") &&
 			strings.HasPrefix(b.table(2), "default via 100.64.1.1 dev wan2 proto 117 src 100.64.1.2")
 	})
@@ -122,7 +122,7 @@ func TestAddressesFollowed(t *testing.T) {
 	// Another address on the line, which keeps its place.
 	b.must(b.Router.Batch("address add 100.64.1.77/24 dev wan2", "address delete 100.64.1.2/24 dev wan2",
 		"address replace 100.64.1.77/24 dev wan2", "route replace default via 100.64.1.1 dev wan2 metric 101"))
-	b.wait("the new address", 2*time.Second, func() bool {
+	b.wait("the new address", soon, func() bool {
 		return strings.HasPrefix(b.table(2), "default via 100.64.1.1 dev wan2 proto 117 src 100.64.1.77")
 	})
 	if rules := b.ip("rule"); strings.Contains(rules, "100.64.1.2 ") || !strings.Contains(rules, "20001:	from 100.64.1.77 lookup 2") {

@@ -34,8 +34,8 @@ func TestLife(t *testing.T) {
 		t.Helper()
 		since := time.Now()
 		b.must(b.Router.Batch(commands...))
-		b.wait("what "+commands[0]+" did is undone", time.Second, func() bool { return state() == want })
-		b.says("put back what another program removed or changed", since, time.Second)
+		b.wait("what "+commands[0]+" did is undone", soon, func() bool { return state() == want })
+		b.says("put back what another program removed or changed", since, soon)
 	}
 	// Without one of these, packets still find their way by the others.
 	undone("rule del priority 20001")

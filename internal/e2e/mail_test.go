@@ -139,7 +139,7 @@ func (b *bed) flap(line int) {
 	b.t.Helper()
 	b.must(b.Restore(line))
 	b.wait("the line is up", 15*time.Second, func() bool { ok, err := b.Uses(line); b.must(err); return ok })
-	b.says(fmt.Sprintf("Uplink Provider %d", line+1), time.Now().Add(-5*time.Second), time.Second)
+	b.says(fmt.Sprintf("Uplink Provider %d", line+1), time.Now().Add(-5*time.Second), soon)
 	b.must(b.CutCarrier(line))
 	b.wait("the line is down", 15*time.Second, func() bool { ok, err := b.Uses(line); b.must(err); return !ok })
 }

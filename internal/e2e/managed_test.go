@@ -131,9 +131,9 @@ func TestManagedWeights(t *testing.T) {
 	for i := range 3 {
 		b.must(b.CutCarrier(i))
 	}
-	b.uses(time.Second, 3)
+	b.uses(soon, 3)
 	b.exactly("the standby line", 6, []int{0, 0, 0, 6})
-	b.wait("the deal of the second group", 2*time.Second, func() bool { return !strings.Contains(b.rules(), "mod 6") })
+	b.wait("the deal of the second group", soon, func() bool { return !strings.Contains(b.rules(), "mod 6") })
 	told := events.all()
 	for line := range strings.Lines(told) {
 		deal := strings.Contains(line, " inet ftr deal") || strings.Contains(line, " set inet ftr __map") // its anonymous map
@@ -148,7 +148,7 @@ func TestManagedWeights(t *testing.T) {
 		b.must(b.Restore(i))
 	}
 	b.uses(15*time.Second, 0, 1, 2)
-	b.wait("the deal of the first group", 2*time.Second, func() bool { return strings.Contains(b.rules(), "mod 6") })
+	b.wait("the deal of the first group", soon, func() bool { return strings.Contains(b.rules(), "mod 6") })
 	b.exactly("weights again", 6, []int{1, 2, 3, 0})
 	b.noLeaks()
 }
@@ -180,7 +180,7 @@ func TestManagedForeign(t *testing.T) {
 	for i := range 100 {
 		line := i % 3
 		b.must(b.CutCarrier(line))
-		b.wait(fmt.Sprintf("failure %d is seen", i+1), time.Second, func() bool { return len(b.selected()) < 3 })
+		b.wait(fmt.Sprintf("failure %d is seen", i+1), soon, func() bool { return len(b.selected()) < 3 })
 		b.must(b.Restore(line))
 		b.uses(5*time.Second, 0, 1, 2)
 	}
@@ -243,8 +243,8 @@ func TestManagedLife(t *testing.T) {
 	for _, command := range []string{"delete table inet ftr", "flush chain inet ftr leave2", "flush ruleset"} {
 		since := time.Now()
 		b.must(b.Router.Run("nft", command))
-		b.wait("what "+command+" did is undone", time.Second, func() bool { return b.rules() == rules })
-		b.says("the firewall table was changed by another program", since, time.Second)
+		b.wait("what "+command+" did is undone", soon, func() bool { return b.rules() == rules })
+		b.says("the firewall table was changed by another program", since, soon)
 		b.pause(500 * time.Millisecond)
 	}
 	b.allSucceed("the table was removed", knocks.end())
@@ -265,7 +265,7 @@ func TestManagedRemark(t *testing.T) {
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("reload: %d: %s", code, out)
 	}
-	b.says("connections that were there before belong to their lines now", time.Time{}, 2*time.Second)
+	b.says("connections that were there before belong to their lines now", time.Time{}, soon)
 	b.reloaded("the one in the middle is gone", 0, 2)
 	b.pause(time.Second)
 	for _, d := range runs {
@@ -289,7 +289,7 @@ func TestManagedSwitch(t *testing.T) {
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("reload: %d: %s", code, out)
 	}
-	b.wait("the table is there", time.Second, func() bool { return b.rules() != "" })
+	b.wait("the table is there", soon, func() bool { return b.rules() != "" })
 	b.reloaded("managed", 0, 1, 2)
 	b.must(b.Router.Run("iptables", "-P", "INPUT", "ACCEPT"))
 	b.must(b.Router.Run("iptables", "-P", "FORWARD", "ACCEPT"))
@@ -306,7 +306,7 @@ func TestManagedSwitch(t *testing.T) {
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("reload: %d: %s", code, out)
 	}
-	b.wait("the table is gone", time.Second, func() bool { return b.rules() == "" })
+	b.wait("the table is gone", soon, func() bool { return b.rules() == "" })
 	b.reloaded("manual", 0, 1, 2)
 	b.pause(500 * time.Millisecond)
 	b.allSucceed("from managed to manual", knocks.end())

@@ -78,7 +78,7 @@ func TestOwnPolicies(t *testing.T) {
 		t.Errorf("the only line of a policy with block is dead, and line %d is used", i+1)
 	}
 	b.must(b.CutCarrier(2))
-	b.uses(time.Second, 0)
+	b.uses(soon, 0)
 	b.ownUses("the next line of a policy", nil, second, 0)
 	b.must(b.Restore(1))
 	b.must(b.Restore(2))

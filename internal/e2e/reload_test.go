@@ -55,7 +55,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("the status has the old name:\n%s", out)
 	}
 	reload("one is gone", edit(t, whole, three, ""), 0, 1)
-	b.wait("nothing is left of it", time.Second, func() bool { return b.table(4) == "" })
+	b.wait("nothing is left of it", soon, func() bool { return b.table(4) == "" })
 	if rules := b.ip("rule"); strings.Contains(rules, b.Plan.Lines[2].Address.String()) {
 		t.Errorf("of what is gone is left:\n%s", rules)
 	}
@@ -63,7 +63,7 @@ func TestReload(t *testing.T) {
 	begun := b.download(2)
 	since := time.Now()
 	reload("two are gone", edit(t, whole, two+three, ""), 0)
-	b.says("Provider 3: its connections were released: it is not in the configuration any more", since, time.Second)
+	b.says("Provider 3: its connections were released: it is not in the configuration any more", since, soon)
 	begun.Stop()
 	reload("one is new", edit(t, whole, three, ""), 0, 1)
 	b.must(b.WriteConfig("uplinks: ["))
@@ -85,7 +85,7 @@ func TestReload(t *testing.T) {
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("exit code %d: %s", code, out)
 	}
-	b.says("the marks of uplinks have changed: load the rules of generate_iptables again, at once: Provider 3 (2 instead of 3)", since, time.Second)
+	b.says("the marks of uplinks have changed: load the rules of generate_iptables again, at once: Provider 3 (2 instead of 3)", since, soon)
 	b.reloaded("the one in the middle is gone", 0, 2)
 }
 
@@ -129,25 +129,25 @@ func TestSysctlsAndTables(t *testing.T) {
 	} {
 		since := time.Now()
 		b.must(b.Router.Sysctl(key, "0"))
-		b.wait(key+" is put back", 1500*time.Millisecond, func() bool {
+		b.wait(key+" is put back", soon, func() bool {
 			now, err := b.Router.Output("cat", "/proc/sys/"+key)
 			b.must(err)
 			return strings.TrimSpace(now) == value
 		})
-		b.says("put back what another program removed or changed: sysctl -w "+key+"="+value, since, time.Second)
+		b.says("put back what another program removed or changed: sysctl -w "+key+"="+value, since, soon)
 	}
 	// The lab's own rules are iptables', in tables that would go as well.
 	for _, command := range []string{"flush table ip ftr_evidence", "delete table ip ftr_evidence"} {
 		since := time.Now()
 		b.must(b.Router.Run("nft", command))
-		b.says("the table that counts traffic was removed or changed by another program: making it again", since, time.Second)
-		b.wait("the tables are made again after "+command, time.Second, whole)
+		b.says("the table that counts traffic was removed or changed by another program: making it again", since, soon)
+		b.wait("the tables are made again after "+command, soon, whole)
 	}
 	since := time.Now()
 	b.must(b.Router.Run("nft", "flush ruleset"))
-	b.says("the table that counts traffic was removed or changed by another program: making it again", since, time.Second)
-	b.wait("the tables are made again", time.Second, whole)
-	b.uses(time.Second, 0, 1, 2)
+	b.says("the table that counts traffic was removed or changed by another program: making it again", since, soon)
+	b.wait("the tables are made again", soon, whole)
+	b.uses(soon, 0, 1, 2)
 }
 
 // counters returns the table that counts traffic, without the counts; "" if there is none.
@@ -198,9 +198,9 @@ func TestNotificationsLost(t *testing.T) {
 	b.must(b.Router.Batch("rule del priority 20004", "route del default table 4 metric 0"))
 	since := time.Now()
 	b.must(syscall.Kill(pid, syscall.SIGCONT))
-	b.wait("all is as it was", 2*time.Second, func() bool { return state() == want })
-	b.says("put back what another program removed or changed", since, time.Second)
+	b.wait("all is as it was", soon, func() bool { return state() == want })
+	b.says("put back what another program removed or changed", since, soon)
 	// It hears what comes after.
 	b.must(b.CutCarrier(0))
-	b.uses(time.Second, 1, 2)
+	b.uses(soon, 1, 2)
 }

@@ -158,7 +158,7 @@ func TestTunnelMoves(t *testing.T) {
 			b.ask(b.Client, far)
 		}
 		t.Logf("line %d fell silent, and %s later the tunnel used line %d", under+1, time.Since(cut), b.outer(v)+1)
-		b.wait("the network behind the tunnel", 2*time.Second, func() bool { return b.ask(b.Client, far) })
+		b.wait("the network behind the tunnel", soon, func() bool { return b.ask(b.Client, far) })
 	}
 	if v.Source() != first {
 		t.Errorf("the tunnel's socket sends from %s, and began with %s: the test shows nothing", v.Source(), first)
