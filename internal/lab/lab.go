@@ -177,7 +177,7 @@ func (l *Lab) Close() error {
 	errs := []error{l.KillDaemon()}
 	for i := range l.Plan.Lines {
 		l.stopDHCP(i)
-		l.hangUp(i)
+		errs = append(errs, l.hangUp(i))
 	}
 	for _, v := range l.vpns {
 		v.close()
