@@ -117,11 +117,10 @@ func (k *Kernel) putRoute(r routing.Route, how netlink.HeaderFlags) error {
 	if r.Other {
 		return errOtherRoute
 	}
-	b, err := encodeRoute(r, false, k.indexes())
-	if err != nil {
-		return err
+	err := k.writeRoute(r, how, k.index)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		err = k.writeRoute(r, how, k.askIndex) // perhaps an interface was made anew since the last look
 	}
-	err = k.change(unix.RTM_NEWROUTE, netlink.Create|how, b)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
@@ -133,6 +132,14 @@ func (k *Kernel) putRoute(r routing.Route, how netlink.HeaderFlags) error {
 		return nil
 	}
 	return fmt.Errorf("another route has its place: %w", err)
+}
+
+func (k *Kernel) writeRoute(r routing.Route, how netlink.HeaderFlags, index func(string) (int, error)) error {
+	b, err := encodeRoute(r, false, index)
+	if err != nil {
+		return err
+	}
+	return k.change(unix.RTM_NEWROUTE, netlink.Create|how, b)
 }
 
 // deleteRoute deletes exactly this route. A request with metric 0 means "any metric" to the kernel, so
@@ -153,7 +160,7 @@ func (k *Kernel) deleteRoute(r routing.Route) error {
 		// Named without next hops, all of them go in one step.
 		r.NextHops = nil
 	}
-	b, err := encodeRoute(r, true, k.indexes())
+	b, err := encodeRoute(r, true, k.index)
 	if err != nil {
 		return err
 	}
@@ -171,36 +178,20 @@ func samePlace(r, o routing.Route) bool {
 
 // table reads the table that a route belongs to.
 func (k *Kernel) table(r routing.Route) ([]routing.Route, error) {
-	links, err := k.links()
+	links, _, err := k.links()
 	if err != nil {
 		return nil, err
 	}
 	return k.routes(r.Family, routeFilter{table: r.Table}, namesOf(links))
 }
 
-// fewInterfaces is how many are looked up one by one before all are read at once.
-const fewInterfaces = 4
-
-// indexes returns a function that looks up each interface once.
-func (k *Kernel) indexes() func(string) (int, error) {
-	known := map[string]int{}
-	return func(name string) (int, error) {
-		if len(known) == fewInterfaces {
-			links, err := k.links()
-			if err != nil {
-				return 0, err
-			}
-			for _, l := range links {
-				known[l.Name] = l.Index
-			}
-		}
-		if i, ok := known[name]; ok {
+// index returns the index that an interface had at the last look, from which steps are planned: a default
+// route over hundreds of lines would need as many questions. One that is not known is asked for.
+func (k *Kernel) index(name string) (int, error) {
+	if known := k.indexes.Load(); known != nil {
+		if i, ok := (*known)[name]; ok {
 			return i, nil
 		}
-		i, err := k.index(name)
-		if err == nil {
-			known[name] = i
-		}
-		return i, err
 	}
+	return k.askIndex(name)
 }

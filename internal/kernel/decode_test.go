@@ -142,7 +142,7 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("a route of type %d looks like ours", r.Type)
 		}
 		_, _ = decodeRule(b)
-		_, _ = decodeLink(b)
+		_, _, _ = decodeLink(b)
 		_, _, _ = decodeAddress(b)
 		_, _, _ = decodeNeighbour(b)
 		_, _, _ = firstDefaults(b, deviceNames)
@@ -166,7 +166,7 @@ func TestBrokenMessages(t *testing.T) {
 			if _, err := decodeRule(b); err == nil {
 				t.Error("rule")
 			}
-			if _, err := decodeLink(b); err == nil {
+			if _, _, err := decodeLink(b); err == nil {
 				t.Error("link")
 			}
 			if _, _, err := decodeAddress(b); err == nil {

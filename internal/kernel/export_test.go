@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"slices"
+
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -24,3 +26,12 @@ func Overflows(k *Kernel) int64 { return k.overflows.Load() }
 
 // SetNftPaths makes nft(8) be looked for elsewhere.
 func SetNftPaths(k *Kernel, paths ...string) { k.nftPaths = paths }
+
+// Told returns those of the sysctls that messages of links tell.
+func Told(k *Kernel, keys []string) ([]string, error) {
+	_, confs, err := k.links()
+	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+		_, ok := confs.value(key)
+		return !ok
+	}), err
+}

@@ -109,7 +109,7 @@ func (k *Kernel) Release(ctx context.Context, family config.Family, mark, mask u
 
 // tracked returns how many connections the kernel tracks in all.
 func (k *Kernel) tracked() (int, error) {
-	found, err := k.sysctls([]string{conntrackCount})
+	found, err := k.sysctls([]string{conntrackCount}, nil)
 	if err != nil || len(found) == 0 {
 		return 0, err
 	}

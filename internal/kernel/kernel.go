@@ -45,6 +45,8 @@ type Kernel struct {
 	watchBuffer int
 	nftPaths    []string
 	overflows   atomic.Int64 // how often notifications were lost
+	// indexes are those of the interfaces by name, at the last look; nil: there was none.
+	indexes atomic.Pointer[map[string]int]
 
 	normalMu   sync.Mutex
 	normalOf   firewall.Table   // the zero Table: nothing was asked yet

@@ -30,31 +30,34 @@ var tunnels = []string{
 	"tun", "vti", "vti6", "vxlan", "wireguard", "xfrm",
 }
 
-// links returns all interfaces without their addresses.
-func (k *Kernel) links() ([]routing.Link, error) {
+// links returns all interfaces without their addresses, and what is told of their sysctls.
+func (k *Kernel) links() ([]routing.Link, devconfs, error) {
 	ae := netlink.NewAttributeEncoder()
 	ae.Uint32(unix.IFLA_EXT_MASK, skipStatistics)
 	b, err := body(make([]byte, unix.SizeofIfInfomsg), ae)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	messages, err := k.dump(unix.RTM_GETLINK, b)
 	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
+		return nil, nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	links := make([]routing.Link, 0, len(messages))
+	links, confs := make([]routing.Link, 0, len(messages)), make(devconfs, len(messages))
+	indexes := make(map[string]int, len(messages))
 	for _, m := range messages {
-		l, err := decodeLink(m.Data)
+		l, conf, err := decodeLink(m.Data)
 		if err != nil {
-			return nil, fmt.Errorf("list interfaces: %w", err)
+			return nil, nil, fmt.Errorf("list interfaces: %w", err)
 		}
 		links = append(links, l)
+		confs[l.Name], indexes[l.Name] = conf, l.Index
 	}
-	return links, nil
+	k.indexes.Store(&indexes)
+	return links, confs, nil
 }
 
-// index returns the index of an interface, or an error that names it.
-func (k *Kernel) index(name string) (int, error) {
+// askIndex asks the kernel for the index of an interface; the error names it.
+func (k *Kernel) askIndex(name string) (int, error) {
 	if name == "" || len(name) >= unix.IFNAMSIZ {
 		return 0, fmt.Errorf("interface %q: not a name that an interface can have", name)
 	}
@@ -72,7 +75,7 @@ func (k *Kernel) index(name string) (int, error) {
 	if len(messages) != 1 {
 		return 0, fmt.Errorf("interface %s: %d answers instead of one", name, len(messages))
 	}
-	l, err := decodeLink(messages[0].Data)
+	l, _, err := decodeLink(messages[0].Data)
 	if err != nil {
 		return 0, fmt.Errorf("interface %s: %w", name, err)
 	}
@@ -80,23 +83,25 @@ func (k *Kernel) index(name string) (int, error) {
 }
 
 // decodeLink reads a struct ifinfomsg and its attributes.
-func decodeLink(b []byte) (routing.Link, error) {
+func decodeLink(b []byte) (l routing.Link, conf devconf, err error) {
 	if len(b) < unix.SizeofIfInfomsg {
-		return routing.Link{}, errShort
+		return l, conf, errShort
 	}
 	flags := binary.NativeEndian.Uint32(b[8:])
-	l := routing.Link{
+	l = routing.Link{
 		Index:        int(int32(binary.NativeEndian.Uint32(b[4:]))),
 		Up:           flags&unix.IFF_UP != 0,
 		PointToPoint: flags&unix.IFF_POINTOPOINT != 0,
 	}
 	var oper uint8
-	err := attributes(b, unix.SizeofIfInfomsg, func(d *netlink.AttributeDecoder) {
+	err = attributes(b, unix.SizeofIfInfomsg, func(d *netlink.AttributeDecoder) {
 		switch d.Type() {
 		case unix.IFLA_IFNAME:
 			l.Name = d.String()
 		case unix.IFLA_OPERSTATE:
 			oper = d.Uint8()
+		case unix.IFLA_AF_SPEC:
+			d.Nested(conf.decode)
 		case unix.IFLA_LINKINFO:
 			d.Nested(func(d *netlink.AttributeDecoder) error {
 				for d.Next() {
@@ -110,7 +115,7 @@ func decodeLink(b []byte) (routing.Link, error) {
 	})
 	dead := oper == operNotPresent || oper == operDown || oper == operLowerLayerDown
 	l.Carrier = flags&unix.IFF_LOWER_UP != 0 && !dead
-	return l, err
+	return l, conf, err
 }
 
 // addresses adds to links their addresses of one family, in the order of the kernel: primary ones

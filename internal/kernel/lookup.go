@@ -32,7 +32,7 @@ func (k *Kernel) Lookup(ctx context.Context, p config.Packet, mark uint32) (rout
 	if err := ctx.Err(); err != nil {
 		return routing.Route{}, err
 	}
-	links, err := k.links()
+	links, _, err := k.links()
 	if err != nil {
 		return routing.Route{}, err
 	}

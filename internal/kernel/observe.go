@@ -16,11 +16,11 @@ import (
 func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Observation, error) {
 	var obs routing.Observation
 	if len(scope.Interfaces) == 0 && len(scope.Families) == 0 {
-		sysctls, err := k.sysctls(scope.Sysctls)
+		sysctls, err := k.sysctls(scope.Sysctls, nil)
 		obs.Have.Sysctls, obs.Prefixes, obs.Cgroups = sysctls, prefixes(scope.PrefixFiles), Cgroups(scope.Cgroups)
 		return obs, err
 	}
-	links, err := k.links()
+	links, confs, err := k.links()
 	if err != nil {
 		return obs, err
 	}
@@ -33,7 +33,7 @@ func (k *Kernel) Observe(ctx context.Context, scope routing.Scope) (routing.Obse
 	}
 	obs.Leases = leases(k.root, obs.Links, time.Now())
 	obs.Prefixes, obs.Cgroups = prefixes(scope.PrefixFiles), Cgroups(scope.Cgroups)
-	obs.Have.Sysctls, err = k.sysctls(scope.Sysctls)
+	obs.Have.Sysctls, err = k.sysctls(scope.Sysctls, confs)
 	return obs, err
 }
 
@@ -71,7 +71,7 @@ func (k *Kernel) observeFamily(ctx context.Context, f config.Family, scope routi
 // of the given sysctls: what cleaning up has to undo.
 func (k *Kernel) Owned(ctx context.Context, sysctls []string) (routing.State, error) {
 	var owned routing.State
-	links, err := k.links()
+	links, confs, err := k.links()
 	if err != nil {
 		return owned, err
 	}
@@ -95,6 +95,6 @@ func (k *Kernel) Owned(ctx context.Context, sysctls []string) (routing.State, er
 		}
 		owned.Routes = append(owned.Routes, routes...)
 	}
-	owned.Sysctls, err = k.sysctls(sysctls)
+	owned.Sysctls, err = k.sysctls(sysctls, confs)
 	return owned, err
 }

@@ -25,13 +25,18 @@ func sysctlPath(key string) (string, error) {
 	return sysctlRoot + key, nil
 }
 
-// sysctls reads those of the keys that exist.
-func (k *Kernel) sysctls(keys []string) (found []routing.Sysctl, err error) {
+// sysctls reads those of the keys that exist, from the file system where links do not tell.
+func (k *Kernel) sysctls(keys []string, links devconfs) (found []routing.Sysctl, err error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
+	found = make([]routing.Sysctl, 0, len(keys))
 	err = k.inside(func() error {
 		for _, key := range keys {
+			if value, ok := links.value(key); ok {
+				found = append(found, routing.Sysctl{Key: key, Value: value})
+				continue
+			}
 			path, err := sysctlPath(key)
 			if err != nil {
 				return err
@@ -50,8 +55,7 @@ func (k *Kernel) sysctls(keys []string) (found []routing.Sysctl, err error) {
 	return found, err
 }
 
-// readSysctl reads one value. With hundreds of lines there are as many to read at each look, so it is done
-// with the fewest system calls: os.ReadFile needs more than twice as many.
+// readSysctl reads one value with the fewest system calls: os.ReadFile needs more than twice as many.
 func readSysctl(path string) (string, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
