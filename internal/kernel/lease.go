@@ -23,33 +23,38 @@ const maxLeaseFiles = 1024
 // formats that count from it; ok is false without a valid, unexpired lease for that interface.
 type parser func(data []byte, device string, modified, now time.Time) (router netip.Addr, ok bool)
 
-// source is a place where a DHCP client keeps leases: a path whose last part is a pattern (path.Match).
+// source is a place where a DHCP client keeps leases.
 type source struct {
-	pattern string
+	dir string
+	// pattern returns that of the names of the files for a link (path.Match).
+	pattern func(l routing.Link) string
 	parse   parser
 }
 
-// sources returns the places to look at for a link.
-func sources(l routing.Link) []source {
-	index := strconv.Itoa(l.Index)
-	return []source{
-		{"run/systemd/netif/leases/" + index, parseNetworkd},
-		{"run/NetworkManager/devices/" + index, parseNetworkManager},
-		{"var/lib/NetworkManager/internal-" + anyUUID + "-" + literal(l.Name) + ".lease", parseNetworkd},
-		{"var/lib/NetworkManager/dhclient-" + anyUUID + "-" + literal(l.Name) + ".lease", parseDhclient},
-		{"var/lib/dhcp/dhclient*.lease*", parseDhclient},
-		{"var/lib/dhclient/dhclient*.lease*", parseDhclient},
-		{"var/lib/dhcpcd/" + literal(l.Name) + ".lease", parseDhcpcd},
-		{"var/lib/dhcpcd5/dhcpcd-" + literal(l.Name) + ".lease", parseDhcpcd},
-	}
+// sources are the places to look at.
+var sources = []source{
+	{"run/systemd/netif/leases/", number, parseNetworkd},
+	{"run/NetworkManager/devices/", number, parseNetworkManager},
+	{"var/lib/NetworkManager/", named("internal-" + anyUUID + "-"), parseNetworkd},
+	{"var/lib/NetworkManager/", named("dhclient-" + anyUUID + "-"), parseDhclient},
+	{"var/lib/dhcp/", anyLink, parseDhclient},
+	{"var/lib/dhclient/", anyLink, parseDhclient},
+	{"var/lib/dhcpcd/", named(""), parseDhcpcd},
+	{"var/lib/dhcpcd5/", named("dhcpcd-"), parseDhcpcd},
 }
 
 // anyUUID matches a connection's UUID, and not the beginning of a longer interface name.
 const anyUUID = "????????-????-????-????-????????????"
 
-// literal quotes the characters that mean something in a pattern.
-func literal(name string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
+func number(l routing.Link) string { return strconv.Itoa(l.Index) }
+
+func anyLink(routing.Link) string { return "dhclient*.lease*" }
+
+// named quotes the characters of the link's name that mean something in a pattern.
+func named(before string) func(routing.Link) string {
+	return func(l routing.Link) string {
+		return before + strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(l.Name) + ".lease"
+	}
 }
 
 // leases returns the router of each link that a DHCP client's lease names: of several files the one
@@ -60,8 +65,8 @@ func leases(root fs.FS, links []routing.Link, now time.Time) map[string]netip.Ad
 	found := map[string]netip.Addr{}
 	for _, l := range links {
 		var newest time.Time
-		for _, s := range sources(l) {
-			for _, name := range cache.match(s.pattern) {
+		for _, s := range sources {
+			for _, name := range cache.match(s, l) {
 				f := cache.read(name)
 				router, ok := s.parse(f.data, l.Name, f.modified, now)
 				if ok && f.modified.After(newest) {
@@ -80,18 +85,21 @@ type cache struct {
 	files map[string]file
 }
 
-// match returns the files that match a pattern, most often none. Only its last part is a pattern.
-func (c *cache) match(pattern string) []string {
-	dir, last := path.Split(pattern)
-	entries, known := c.dirs[dir]
+// match returns the files for a link, most often none.
+func (c *cache) match(s source, l routing.Link) []string {
+	entries, known := c.dirs[s.dir]
 	if !known {
-		entries = list(c.root, path.Clean(dir))
-		c.dirs[dir] = entries
+		entries = list(c.root, path.Clean(s.dir))
+		c.dirs[s.dir] = entries
+	}
+	if len(entries) == 0 {
+		return nil
 	}
 	var names []string
+	pattern := s.pattern(l)
 	for _, name := range entries {
-		if ok, err := path.Match(last, name); ok && err == nil {
-			names = append(names, dir+name)
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			names = append(names, s.dir+name)
 		}
 	}
 	return names
