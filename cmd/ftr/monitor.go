@@ -21,6 +21,7 @@ import (
 	"ftr/internal/logging"
 	"ftr/internal/notify"
 	"ftr/internal/probe"
+	"ftr/internal/routing"
 	"ftr/internal/status"
 )
 
@@ -144,7 +145,7 @@ func openKeeper(dir string, logger *slog.Logger) (*daemon.Keeper, []daemon.Known
 
 // sysctlMemory returns what keeps the old values of sysctls in the state directory, which it makes if
 // it is missing. Without one the program goes on: only cleanup misses the values.
-func sysctlMemory(dir string, logger *slog.Logger) func(key, old string) error {
+func sysctlMemory(dir string, logger *slog.Logger) func(before []routing.Sysctl) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		logger.Warn("going on without the state directory: unsent mail is lost at the end, and cleanup cannot put sysctls back; choose another with --state-dir",
 			"error", err)

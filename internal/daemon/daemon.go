@@ -53,8 +53,8 @@ type Options struct {
 	Flows Flows
 	// Firewall lets the table of a managed firewall be kept; nil: it is not.
 	Firewall Firewall
-	// Remember keeps the value that a sysctl had before our first change; nil: nobody asks.
-	Remember func(key, old string) error
+	// Remember keeps the values that sysctls had before our first change; nil: nobody asks.
+	Remember func(before []routing.Sysctl) error
 	// Notify tells people; it must not block. nil: nobody is told.
 	Notify func(at time.Time, subject, body string)
 	// Restored is called when an uplink came up again, so that what waits for a line is tried at once;
@@ -123,7 +123,7 @@ func (d *Daemon) pass(h routing.Hint, in doors) {
 // New returns a daemon that does nothing before Run.
 func New(opts Options) *Daemon {
 	if opts.Remember == nil {
-		opts.Remember = func(string, string) error { return nil }
+		opts.Remember = func([]routing.Sysctl) error { return nil }
 	}
 	if opts.Notify == nil {
 		opts.Notify = func(time.Time, string, string) {}

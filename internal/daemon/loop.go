@@ -41,6 +41,7 @@ type loop struct {
 	paths      []routing.Path    // as resolved from obs
 	monitors   []*health.Monitor // of paths, by position
 	traffics   []*health.Traffic // of paths, by position
+	reports    []health.Report   // of paths, by position, as the selections were last decided by
 	selections []routing.Selection
 	snapshot   *status.Snapshot
 	published  []health.Report   // that the snapshot was made from
@@ -210,7 +211,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.renumbered(ctx)
 		l.moveBack(ctx)
 	}
-	if !now.Before(l.publishAt) || len(l.waiting) > 0 || l.stale(now) {
+	if !now.Before(l.publishAt) || len(l.waiting) > 0 || l.stale() {
 		l.publish(now)
 	}
 }
@@ -245,16 +246,16 @@ func (l *loop) observe(ctx context.Context, now time.Time) bool {
 func (l *loop) vote(now time.Time) {
 	partly := map[config.Family]bool{}
 	for i, m := range l.monitors {
-		r := m.Report(now)
-		f := l.paths[i].Family
-		partly[f] = partly[f] || r.Partly && r.State == health.Up
+		if m.Partly() && m.State() == health.Up {
+			partly[l.paths[i].Family] = true
+		}
 	}
 	if !partly[config.IPv4] && !partly[config.IPv6] && now.Before(l.votesAt) {
 		return
 	}
 	l.votesAt = now.Add(voteEvery)
 	for i, m := range l.monitors {
-		if partly[l.paths[i].Family] && !m.Report(now).Partly {
+		if partly[l.paths[i].Family] && !m.Partly() {
 			m.Doubt(now, "targets are silent through another line")
 		}
 	}
@@ -280,10 +281,10 @@ func (l *loop) decide(now time.Time) bool {
 	if l.monitors == nil {
 		return false // not even looked yet
 	}
-	reports := l.reports(now)
+	l.assess(now)
 	var next []routing.Selection
 	for _, f := range l.Config.Families() {
-		next = append(next, l.keep(now, routing.Select(l.Config, f, l.paths, reports, l.selection(f))))
+		next = append(next, l.keep(now, routing.Select(l.Config, f, l.paths, l.reports, l.selection(f))))
 	}
 	changed := !slices.EqualFunc(l.selections, next, routing.Selection.Equal)
 	if changed {

@@ -18,16 +18,16 @@ func (l *loop) setModes(now time.Time, modes map[string]status.Mode) {
 	}
 }
 
-// reports are the judgements of the paths; an uplink that is forced up is so as long as the kernel can
-// send over it.
-func (l *loop) reports(now time.Time) []health.Report {
-	reports := make([]health.Report, len(l.monitors))
+// assess takes the judgements of the paths as they are now; an uplink that is forced up is so as long as the
+// kernel can send over it.
+func (l *loop) assess(now time.Time) {
+	l.reports = l.reports[:0]
 	for i, m := range l.monitors {
-		reports[i] = m.Report(now)
+		r := m.Report(now)
 		forced := l.modes[l.paths[i].Interface] == status.ForcedUp && l.paths[i].Usable()
-		if forced && reports[i].State != health.Up {
-			reports[i].State, reports[i].Reason = health.Up, "forced up by hand: "+reports[i].Reason
+		if forced && r.State != health.Up {
+			r.State, r.Reason = health.Up, "forced up by hand: "+r.Reason
 		}
+		l.reports = append(l.reports, r)
 	}
-	return reports
 }

@@ -43,7 +43,7 @@ func (l *loop) protect(now time.Time) {
 		}
 		return
 	}
-	turns, lines, prefixes := Turns(l.Config, l.paths, l.reports(now), l.selections), l.addresses(), prefixes(l.paths)
+	turns, lines, prefixes := Turns(l.Config, l.paths, l.reports, l.selections), l.addresses(), prefixes(l.paths)
 	same := p.cfg == l.Config && slices.Equal(p.turns, turns) && maps.Equal(p.prefixes, prefixes) && maps.Equal(p.cgroups, l.obs.Cgroups)
 	if same && !p.remark && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
 		return

@@ -10,8 +10,8 @@ import (
 )
 
 // stale tells whether a path is in another state, or for another reason, than the last snapshot says.
-func (l *loop) stale(now time.Time) bool {
-	return !slices.EqualFunc(l.published, l.reports(now), func(a, b health.Report) bool {
+func (l *loop) stale() bool {
+	return !slices.EqualFunc(l.published, l.reports, func(a, b health.Report) bool {
 		return a.State == b.State && a.Doubt == b.Doubt && a.Reason == b.Reason && a.Degraded == b.Degraded
 	})
 }
@@ -22,7 +22,7 @@ func (l *loop) publish(now time.Time) {
 		return
 	}
 	l.publishAt, l.unpublished = now.Add(publishEvery), false
-	l.published = l.reports(now)
+	l.published = append(l.published[:0], l.reports...)
 	next := status.Take(now, l.Config, l.paths, l.published, l.selections, l.warned, l.snapshot)
 	for i, u := range next.Uplinks {
 		next.Uplinks[i].Mode = l.modes[u.Interface]

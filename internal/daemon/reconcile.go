@@ -20,6 +20,7 @@ func (l *loop) reconcile(ctx context.Context, now time.Time) {
 	if until.IsZero() || !outlived.IsZero() && outlived.Before(until) {
 		until = outlived
 	}
+	l.remember(steps)
 	var errs []error
 	for _, s := range steps {
 		if s.Op == routing.Delete && len(errs) > 0 {
@@ -69,13 +70,23 @@ func (l *loop) agree(steps int) {
 	}
 }
 
-func (l *loop) apply(ctx context.Context, s routing.Step) error {
-	if s.Op == routing.Set {
-		if err := l.Remember(s.Sysctl.Key, s.Old); err != nil {
-			l.Logger.Warn("the old value of a sysctl could not be kept, cleanup will not put it back",
-				"sysctl", s.Sysctl.Key, "value", s.Old, "error", err)
+// remember keeps the values of the sysctls that are about to be set.
+func (l *loop) remember(steps []routing.Step) {
+	var before []routing.Sysctl
+	for _, s := range steps {
+		if s.Op == routing.Set {
+			before = append(before, routing.Sysctl{Key: s.Sysctl.Key, Value: s.Old})
 		}
 	}
+	if len(before) == 0 {
+		return
+	}
+	if err := l.Remember(before); err != nil {
+		l.Logger.Warn("the old values of sysctls could not be kept, cleanup will not put them back", "sysctls", before, "error", err)
+	}
+}
+
+func (l *loop) apply(ctx context.Context, s routing.Step) error {
 	if l.Logger.Enabled(ctx, slog.LevelDebug) { // a default over hundreds of lines is a long text
 		l.Logger.Debug(s.String())
 	}

@@ -171,7 +171,7 @@ func (l *loop) release(ctx context.Context) {
 	if l.Flows == nil {
 		return
 	}
-	for i, r := range l.reports(time.Now()) {
+	for i, r := range l.reports {
 		p := l.paths[i]
 		line := place{p.Interface, p.Family}
 		if r.State != health.Down {

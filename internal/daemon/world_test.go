@@ -100,10 +100,12 @@ func (w *world) options(k daemon.Kernel) daemon.Options {
 		Config: w.cfg, Kernel: k, Prober: w.network,
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(w.logs), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Rand:   rand.New(rand.NewPCG(1, 2)),
-		Remember: func(key, old string) error {
+		Remember: func(before []routing.Sysctl) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.remember = append(w.remember, key+"="+old)
+			for _, s := range before {
+				w.remember = append(w.remember, s.Key+"="+s.Value)
+			}
 			return nil
 		},
 		Notify: func(_ time.Time, _, body string) {

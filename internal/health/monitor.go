@@ -187,6 +187,12 @@ func (m *Monitor) Answer(now time.Time, id uint64, rtt time.Duration, err error)
 	m.settle(now)
 }
 
+// State is that of the Report.
+func (m *Monitor) State() State { return m.verdict.state }
+
+// Partly is that of the Report.
+func (m *Monitor) Partly() bool { return m.partly }
+
 // Report returns the judgement and the measurements behind it.
 func (m *Monitor) Report(now time.Time) Report {
 	r := Report{

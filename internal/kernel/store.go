@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,21 +100,28 @@ func (c stored) valid() bool {
 	return c.Boot != "" && c.Values != nil
 }
 
-// Remember saves the value that a sysctl had before its first change; later calls for the same key do
-// nothing. When it returns nil, the value survives a crash.
-func (s *SysctlStore) Remember(key, old string) error {
-	if _, err := sysctlPath(key); err != nil {
-		return err
-	}
+// Remember saves the values that sysctls had before their first change; those of keys that are known
+// already stay. When it returns nil, the values survive a crash; otherwise none of them is saved.
+func (s *SysctlStore) Remember(before []routing.Sysctl) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.content.Values[key]; known {
+	values := maps.Clone(s.content.Values)
+	for _, c := range before {
+		if _, err := sysctlPath(c.Key); err != nil {
+			return err
+		}
+		if _, known := values[c.Key]; !known {
+			values[c.Key] = c.Value
+		}
+	}
+	if len(values) == len(s.content.Values) {
 		return nil
 	}
-	s.content.Values[key] = old
+	old := s.content.Values
+	s.content.Values = values
 	if err := s.write(); err != nil {
-		delete(s.content.Values, key)
-		return fmt.Errorf("save the value of sysctl %s from before the change: %w", key, err)
+		s.content.Values = old
+		return fmt.Errorf("save the values of sysctls from before the change: %w", err)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func openStore(t *testing.T, dir string) *kernel.SysctlStore {
 
 func remember(t *testing.T, s *kernel.SysctlStore, key, value string) {
 	t.Helper()
-	if err := s.Remember(key, value); err != nil {
+	if err := s.Remember([]routing.Sysctl{{Key: key, Value: value}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -143,8 +143,8 @@ func TestSysctlStoreWithoutRoom(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := s.Remember(keyA, "1")
-		if !errors.Is(err, want) || !strings.Contains(err.Error(), "save the value of sysctl "+keyA) {
+		err := s.Remember([]routing.Sysctl{{Key: keyA, Value: "1"}})
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), "save the values of sysctls") {
 			t.Errorf("%v: got error %v", want, err)
 		}
 		if slices.ContainsFunc(s.Saved(), func(c routing.Sysctl) bool { return c.Key == keyA }) {
@@ -161,10 +161,10 @@ func TestSysctlStoreWithoutDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Remember(keyA, "1"); !errors.Is(err, os.ErrNotExist) {
+	if err := s.Remember([]routing.Sysctl{{Key: keyA, Value: "1"}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got error %v", err)
 	}
-	if err := s.Remember("kernel/hostname", "x"); err == nil {
+	if err := s.Remember([]routing.Sysctl{{Key: keyA, Value: "1"}, {Key: "kernel/hostname", Value: "x"}}); err == nil {
 		t.Error("a key outside of net/ was taken")
 	}
 }

@@ -64,7 +64,8 @@ func Select(cfg *config.Config, f config.Family, paths []Path, reports []health.
 func best(cfg *config.Config, f config.Family, paths []Path, reports []health.Report, previous []Member, fits func(config.Uplink) bool) []Member {
 	first := 0
 	var members []Member
-	var percents []int // of the members
+	var room [config.MaxUplinks]int
+	percents := room[:0] // of the members
 	for i, p := range paths {
 		u := cfg.Uplinks[p.Uplink]
 		if p.Family != f || !u.Grouped || !fits(u) || !carries(p, reports[i].State, previous) {
@@ -72,7 +73,7 @@ func best(cfg *config.Config, f config.Family, paths []Path, reports []health.Re
 		}
 		switch {
 		case len(members) == 0 || u.Group < first:
-			first, members, percents = u.Group, []Member{{u.Index, u.Weight}}, []int{reports[i].WeightPercent}
+			first, members, percents = u.Group, append(members[:0], Member{u.Index, u.Weight}), append(percents[:0], reports[i].WeightPercent)
 		case u.Group == first:
 			members = append(members, Member{u.Index, u.Weight})
 			percents = append(percents, reports[i].WeightPercent)
@@ -90,17 +91,14 @@ const maxWeight = 256
 // part, nothing changes, since only shares count. The result is exact if whole numbers up to maxWeight
 // can say it, and rounded if not.
 func reduce(members []Member, percents []int) {
+	if !slices.ContainsFunc(percents, func(percent int) bool { return of(percent) != of(percents[0]) }) {
+		return
+	}
 	parts := make([]int, len(members))
 	divisor, greatest := 0, 0
-	equal := true
 	for i, m := range members {
-		part := of(percents[i])
-		equal = equal && part == of(percents[0])
-		parts[i] = m.Weight * part
+		parts[i] = m.Weight * of(percents[i])
 		divisor, greatest = config.Divisor(divisor, parts[i]), max(greatest, parts[i])
-	}
-	if equal {
-		return
 	}
 	for i, part := range parts {
 		if greatest/divisor <= maxWeight {
