@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"ftr/internal/routing"
@@ -73,16 +74,18 @@ func (l *loop) agree(steps int) {
 // remember keeps the values of the sysctls that are about to be set.
 func (l *loop) remember(steps []routing.Step) {
 	var before []routing.Sysctl
+	var words []string
 	for _, s := range steps {
 		if s.Op == routing.Set {
 			before = append(before, routing.Sysctl{Key: s.Sysctl.Key, Value: s.Old})
+			words = append(words, s.Sysctl.Key+"="+s.Old)
 		}
 	}
 	if len(before) == 0 {
 		return
 	}
 	if err := l.Remember(before); err != nil {
-		l.Logger.Warn("the old values of sysctls could not be kept, cleanup will not put them back", "sysctls", before, "error", err)
+		l.Logger.Warn("the old values of sysctls could not be kept, cleanup will not put them back", "sysctls", strings.Join(words, " "), "error", err)
 	}
 }
 
