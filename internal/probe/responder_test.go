@@ -77,7 +77,7 @@ func TestImpostors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			isp := provider(t, "isp")
 			connect(t, 1, isp)
-			heard := make(chan struct{}, 100)
+			heard := make(chan struct{}, 1000)
 			impostor(t, isp, tt.source, func(e *icmp.Echo) {
 				tt.forge(e)
 				heard <- struct{}{}

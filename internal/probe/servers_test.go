@@ -149,10 +149,12 @@ func TestMethodsKeepToTheirLine(t *testing.T) {
 	check(t, rules(1, "del"))
 	for _, f := range families {
 		for _, target := range methods(f, 1)[:4] {
-			_, err := probeBy(p, 100*time.Millisecond, device(1), f.source(1), target)
 			if f.name == "IPv6" {
+				_, err := probeBy(p, timeout, device(1), f.source(1), target)
 				refused(t, err, "network is unreachable")
+				continue
 			}
+			_, _ = probeBy(p, 100*time.Millisecond, device(1), f.source(1), target)
 		}
 	}
 	check(t, rules(1, "add"))

@@ -56,7 +56,11 @@ func TestTCPAnswers(t *testing.T) {
 			{"a router knows no way", nowhere, 1000, "network unreachable by " + router},
 		} {
 			target := config.Target{Method: config.TCP, Address: netip.MustParseAddr(tt.address), Port: tt.port}
-			_, err := probeBy(p, 200*time.Millisecond, device(1), f.source(1), target)
+			wait := timeout
+			if tt.what == "dropped" {
+				wait = 200 * time.Millisecond
+			}
+			_, err := probeBy(p, wait, device(1), f.source(1), target)
 			switch {
 			case tt.want != "":
 				t.Run(f.name+" "+tt.what, func(t *testing.T) { refused(t, err, tt.want) })
