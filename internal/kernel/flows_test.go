@@ -137,7 +137,8 @@ func TestReleaseOfNothing(t *testing.T) {
 	}
 }
 
-// TestReleaseMany holds that the loop does not stand still while a busy router's connections go.
+// TestReleaseMany holds that the loop does not stand still while a busy router's connections go. The kernel
+// does it in the caller's own time, so processor time is measured, which a busy machine does not add to.
 func TestReleaseMany(t *testing.T) {
 	w := newRealWorld(t, "many")
 	w.tracking()
@@ -145,19 +146,19 @@ func TestReleaseMany(t *testing.T) {
 	best := time.Hour
 	for range 3 {
 		w.flows(config.IPv4, count, 1, 2, 3)
-		began := time.Now()
+		began := cpu(t)
 		released, err := w.Release(context.Background(), config.IPv4, 2, 0xff)
-		took := time.Since(began)
+		took := cpu(t) - began
 		if err != nil || released < count/3-1 || released > count/3+1 {
 			t.Fatalf("released %d of %d, %v", released, count, err)
 		}
 		best = min(best, took)
-		t.Logf("released %d of %d in %v", released, count, took)
+		t.Logf("released %d of %d in %v of processor time", released, count, took)
 		if err := w.ns.Do(func() error { return exec.Command("conntrack", "-F").Run() }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if best > 50*time.Millisecond {
-		t.Errorf("took %v at best, want at most 50 ms", best)
+		t.Errorf("took %v of processor time at best, want at most 50 ms", best)
 	}
 }

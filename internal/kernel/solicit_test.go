@@ -51,7 +51,7 @@ func TestSolicit(t *testing.T) {
 	}
 	defer conn.Close()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	packet := make([]byte, 100)
 	for heard := false; !heard; { // a link may come up late
