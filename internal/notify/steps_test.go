@@ -31,6 +31,19 @@ const (
 // greeting, "." the end of the message; the answer "echo" repeats what the client sent.
 func scripted(t *testing.T, verb, answer string) (port int) {
 	t.Helper()
+	return serveScript(t, verb, answer, func() {})
+}
+
+// stalled is a scripted server that says nothing any more after one verb, and closes the channel when it has
+// come so far.
+func stalled(t *testing.T, verb string) (port int, hangs <-chan struct{}) {
+	t.Helper()
+	reached := make(chan struct{})
+	return serveScript(t, verb, hang, sync.OnceFunc(func() { close(reached) })), reached
+}
+
+func serveScript(t *testing.T, verb, answer string, hangs func()) (port int) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +59,7 @@ func scripted(t *testing.T, verb, answer string) (port int) {
 			wg.Go(func() {
 				defer context.AfterFunc(ctx, func() { conn.Close() })()
 				defer conn.Close()
-				converse(ctx, conn, verb, answer)
+				converse(ctx, conn, verb, answer, hangs)
 			})
 		}
 	})
@@ -58,7 +71,7 @@ func scripted(t *testing.T, verb, answer string) (port int) {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func converse(ctx context.Context, conn net.Conn, verb, answer string) {
+func converse(ctx context.Context, conn net.Conn, verb, answer string, hangs func()) {
 	usual := map[string]string{
 		"220": "220 mail.test", "EHLO": "250-mail.test\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME", "AUTH": "235 ok",
 		"MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 accepted", "QUIT": "221 bye", "HELO": "250 hi",
@@ -76,6 +89,7 @@ func converse(ctx context.Context, conn net.Conn, verb, answer string) {
 		case drop:
 			return false
 		case hang:
+			hangs()
 			<-ctx.Done()
 			return false
 		}
@@ -147,28 +161,44 @@ func TestEachStepCanFail(t *testing.T) {
 	}
 }
 
+// lapse is a context whose time is over when the channel is closed.
+type lapse struct {
+	context.Context
+	over <-chan struct{}
+}
+
+func (l lapse) Done() <-chan struct{} { return l.over }
+
+func (l lapse) Err() error {
+	select {
+	case <-l.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestHangingServer(t *testing.T) {
 	for _, verb := range []string{"220", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "."} {
 		t.Run(verb, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			_, err := smtpTransport{}.Send(ctx, withPassword(scripted(t, verb, hang)), sample)
+			port, hangs := stalled(t, verb)
+			_, err := smtpTransport{}.Send(lapse{t.Context(), hangs}, withPassword(port), sample)
 			if e := asSendError(t, err); e.Code != 0 || e.Reason != "no answer in time" {
 				t.Errorf("%v", err)
 			}
 		})
 	}
 	t.Run("QUIT", func(t *testing.T) { // the mail was accepted: no error
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		if _, err := (smtpTransport{}).Send(ctx, withPassword(scripted(t, "QUIT", hang)), sample); err != nil {
+		port, hangs := stalled(t, "QUIT")
+		if _, err := (smtpTransport{}).Send(lapse{t.Context(), hangs}, withPassword(port), sample); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(50*time.Millisecond, cancel)
-		_, err := smtpTransport{}.Send(ctx, withPassword(scripted(t, "MAIL", hang)), sample)
+		port, hangs := stalled(t, "MAIL")
+		go func() { <-hangs; cancel() }()
+		_, err := smtpTransport{}.Send(ctx, withPassword(port), sample)
 		if e := asSendError(t, err); e.Reason != "interrupted" || e.Unwrap() != context.Canceled {
 			t.Errorf("%v", err)
 		}
