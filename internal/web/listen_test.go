@@ -97,7 +97,7 @@ func TestSocketComesBack(t *testing.T) {
 			if _, _, err = NewClient(path).Status(t.Context()); err == nil && log.count("it is made again") == i+1 {
 				break
 			}
-			if time.Since(began) > 5*time.Second {
+			if time.Since(began) > patience {
 				t.Fatalf("removal %d: it does not come back, or is not told: %v", i, err)
 			}
 			<-time.After(10 * time.Millisecond)

@@ -22,6 +22,9 @@ import (
 	"ftr/internal/status"
 )
 
+// patience is how long something may take that must happen: a guard, also on a busy machine.
+const patience = 20 * time.Second
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // router is a daemon without lines: it does what it is told and shows it.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,7 +207,7 @@ func TestManyClients(t *testing.T) {
 
 // Those who connect and say nothing, or half a request, delay others for a moment only.
 func TestHangingClients(t *testing.T) {
-	socket, stop := serve(t, newRouter("Fibre"), func(s *Server) { s.header, s.parting = 100*time.Millisecond, 50*time.Millisecond })
+	socket, _ := serve(t, newRouter("Fibre"), func(s *Server) { s.header = 100 * time.Millisecond })
 	for i := range maxClients {
 		if conn := dial(t, socket); i%2 == 0 {
 			if _, err := io.WriteString(conn, "GET /v1/status HT"); err != nil {
@@ -214,16 +215,30 @@ func TestHangingClients(t *testing.T) {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, _, err := NewClient(socket).Status(ctx); err != nil {
 		t.Errorf("beside %d silent clients: %v", maxClients, err)
 	}
-	dial(t, socket)
+}
+
+// One that says nothing does not hold up the end: it is cut off long before its time for a request is over.
+func TestHangingClientAtTheEnd(t *testing.T) {
+	socket, stop := serve(t, newRouter("Fibre"), func(s *Server) { s.header, s.parting = time.Minute, 50*time.Millisecond })
+	conn := dial(t, socket)
+	if _, err := io.WriteString(conn, "GET /v1/status HT"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := NewClient(socket).Status(t.Context()); err != nil { // so the silent one was accepted before
+		t.Fatal(err)
+	}
 	began := time.Now()
 	stop()
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > patience {
 		t.Errorf("a silent client holds up the end for %v", took)
+	}
+	if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the silent client: %v", err)
 	}
 }
 
