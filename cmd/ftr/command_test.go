@@ -18,7 +18,7 @@ import (
 	"ftr/internal/netns"
 )
 
-// patience is how long a script waits for anything that must happen.
+// patience is how long a test waits for anything that must happen.
 const patience = 20 * time.Second
 
 // poll calls f until it returns true.

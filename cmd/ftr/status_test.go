@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -161,7 +160,7 @@ func (f *frames) Write(p []byte) (int, error) {
 func TestWatch(t *testing.T) {
 	_, dir, _ := daemonOf(t, line("Fibre", "eth1", health.Up))
 	for dir, want := range map[string]string{dir: "OK: The only uplink is well.\n", t.TempDir(): "no monitor runs"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		shown := &frames{enough: 2, stop: cancel}
 		if code := run(ctx, []string{"ftr", "status", "--watch", "--runtime-dir", dir}, strings.NewReader(""), shown, shown); code != 0 {
 			t.Errorf("exit code %d", code)

@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
 	"ftr/internal/daemon"
@@ -35,18 +36,27 @@ func newManager(t *testing.T) *serviceManager {
 	return &serviceManager{t, conn}
 }
 
-// hears returns the next message; "" if none comes in time.
-func (m *serviceManager) hears(patience time.Duration) string {
+// heard returns the messages since it was last asked.
+func (m *serviceManager) heard() (messages []string) {
 	m.t.Helper()
+	raw, err := m.conn.SyscallConn()
+	if err != nil {
+		m.t.Fatal(err)
+	}
 	buffer := make([]byte, 4096)
-	if err := m.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			n, _, err := unix.Recvfrom(int(fd), buffer, unix.MSG_DONTWAIT)
+			if err != nil {
+				return true // there are no more
+			}
+			messages = append(messages, string(buffer[:n]))
+		}
+	})
+	if err != nil {
 		m.t.Fatal(err)
 	}
-	n, err := m.conn.Read(buffer)
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		m.t.Fatal(err)
-	}
-	return string(buffer[:n])
+	return messages
 }
 
 // stuck is a kernel that does not answer for a while.
@@ -75,45 +85,49 @@ func TestWatchdog(t *testing.T) {
 	if cfg == nil {
 		t.Fatal(problems)
 	}
-	simulated, network, _, err := sim.Demo(cfg, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &stuck{simulated, make(chan chan struct{}, 1)}
-	logger := slog.New(slog.DiscardHandler)
-	d := daemon.New(daemon.Options{Config: cfg, Kernel: k, Prober: network, Logger: logger, Rand: rand.New(rand.NewPCG(1, 2))})
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 2)
-	go func() { ended <- d.Run(ctx) }()
-	go func() { ended <- watchdog(ctx, d, logger) }()
-	for range 3 {
-		if got := m.hears(granted / 2); got != "WATCHDOG=1" {
-			t.Errorf("within half of the time the service manager hears %q", got)
+	synctest.Test(t, func(t *testing.T) {
+		simulated, network, _, err := sim.Demo(cfg, 1)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	release := make(chan struct{})
-	k.gate <- release
-	if err := simulated.SetCarrier(cfg.Uplinks[0].Interface, false); err != nil { // so that it looks
-		t.Fatal(err)
-	}
-	for began := time.Now(); len(k.gate) > 0; {
-		if time.Since(began) > 5*time.Second {
+		k := &stuck{simulated, make(chan chan struct{}, 1)}
+		logger := slog.New(slog.DiscardHandler)
+		d := daemon.New(daemon.Options{Config: cfg, Kernel: k, Prober: network, Logger: logger, Rand: rand.New(rand.NewPCG(1, 2))})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 2)
+		go func() { ended <- d.Run(ctx) }()
+		go func() { ended <- watchdog(ctx, d, logger) }()
+		within := func(d time.Duration) []string {
+			time.Sleep(d)
+			synctest.Wait()
+			return m.heard()
+		}
+		for range 3 {
+			if got := within(granted / 2); len(got) == 0 || got[0] != "WATCHDOG=1" {
+				t.Errorf("within half of the time the service manager hears %q", got)
+			}
+		}
+		release := make(chan struct{})
+		k.gate <- release
+		if err := simulated.SetCarrier(cfg.Uplinks[0].Interface, false); err != nil { // so that it looks
+			t.Fatal(err)
+		}
+		within(granted / 10)
+		if len(k.gate) > 0 {
 			t.Fatal("the loop did not look at the kernel")
 		}
-		m.hears(10 * time.Millisecond)
-	}
-	m.hears(granted / 10) // what was on its way
-	if got := m.hears(granted); got != "" {
-		t.Errorf("while the loop hangs, the service manager hears %q", got)
-	}
-	close(release)
-	if got := m.hears(granted); got != "WATCHDOG=1" {
-		t.Errorf("when it goes on, the service manager hears %q", got)
-	}
-	stop()
-	for range 2 {
-		if err := <-ended; err != nil {
-			t.Error(err)
+		if got := within(2 * granted); len(got) > 0 {
+			t.Errorf("while the loop hangs, the service manager hears %q", got)
 		}
-	}
+		close(release)
+		if got := within(granted / 2); len(got) == 0 || got[0] != "WATCHDOG=1" {
+			t.Errorf("when it goes on, the service manager hears %q", got)
+		}
+		stop()
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
