@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -37,6 +39,20 @@ func (w *realWorld) observe(scope routing.Scope) routing.Observation {
 		w.t.Fatal(err)
 	}
 	return obs
+}
+
+// carrier waits until links have a carrier: the kernel tells of it when it finds the time.
+func (w *realWorld) carrier(links ...string) {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		obs := w.observe(routing.Scope{Interfaces: links})
+		if len(obs.Links) == len(links) && !slices.ContainsFunc(obs.Links, func(l routing.Link) bool { return !l.Carrier }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("no carrier: %+v", obs.Links)
+		}
+	}
 }
 
 // holdTunnel makes a tunnel device that a process holds, as a PPP daemon does: it has a carrier, and
@@ -80,6 +96,7 @@ func TestObserveLinks(t *testing.T) {
 		link set tun0 up
 		link add unasked type veth peer name unasked-x
 	`)
+	w.carrier("up0")
 	obs := w.observe(routing.Scope{Interfaces: []string{"up0", "down0", "cut0", "low0", "tun0", "eth0.100", "missing"}})
 	got := map[string]string{}
 	for _, l := range obs.Links {

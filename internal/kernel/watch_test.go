@@ -236,19 +236,7 @@ func TestWatchIsQuiet(t *testing.T) {
 		addr add 192.0.2.2/24 dev w0
 		neigh add 192.0.2.9 lladdr 02:00:00:00:00:01 nud stale dev w0
 	`)
-	// The kernel tells of the carrier of both ends when it finds the time, and that would be news.
-	for deadline := time.Now().Add(patience); ; {
-		out, err := w.ns.Output("ip", "-o", "link", "show", "type", "veth")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Count(out, " state UP ") == 2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no carrier: %s", out)
-		}
-	}
+	w.carrier("w0", "w0-x") // that would be news
 	watching := watch(t, w.Kernel)
 	watching.settle(w, 1000)
 	before := watching.count.Load()
