@@ -55,11 +55,11 @@ func mute(t *testing.T, isp *netns.NS, f family) []config.Target {
 func TestNothingIsLeft(t *testing.T) {
 	isp := provider(t, "isp")
 	connect(t, 1, isp)
-	repeat(t, device(1), never)
 	var targets []config.Target
 	for _, f := range families {
 		answers(t, prober(t), device(1), f.source(1), f.target)
 	}
+	repeat(t, device(1), never)
 	for _, f := range families {
 		targets = append(targets, mute(t, isp, f)...)
 	}
