@@ -33,7 +33,7 @@ func TestCost(t *testing.T) {
 	for i, f := range families {
 		answers(t, p, device(1), f.source(1), f.target)
 		fix(t, isp, f)
-		want := []int{2 * (ethernet + 36), 2 * (ethernet + 56)}[i]
+		want := []int{2 * (ethernet + 30), 2 * (ethernet + 50)}[i]
 		const probes = 10
 		// Multicast reports of the kernel's own may be counted too: not in each of many attempts.
 		eventually(t, fmt.Sprintf("%d bytes for each %s probe", want, f.name), func() bool {

@@ -79,7 +79,7 @@ func TestEachLineCarriesItsProbes(t *testing.T) {
 }
 
 // bytesOf is the size of n echoes in IPv4 and n in IPv6.
-func bytesOf(n int) int { return n * (20 + 16 + 40 + 16) }
+func bytesOf(n int) int { return n * (20 + 10 + 40 + 10) }
 
 func TestSilence(t *testing.T) {
 	isp := provider(t, "isp")

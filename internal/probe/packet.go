@@ -19,10 +19,11 @@ const (
 	protocolICMP, protocolICMPv6     = 1, 58
 )
 
-// nonce is the payload of an echo. Nobody off the path can know it, so nobody can answer for a target.
-// With the id and the sequence number, 64 bits are plenty against guessing within a timeout, and each
-// byte more is 5 MB a month on a line that is probed once a second.
-type nonce [8]byte
+// nonce is the payload of an echo. With the id and the sequence number, which begins anywhere, these are 48
+// bits that nobody off the path knows: who sends a million answers a second for years is taken for a
+// target once. Each byte more is 5 MB a month on a line that is probed once a second; none at all would be
+// too few, since firewalls drop such echoes, which some worms and scanners send.
+type nonce [2]byte
 
 // echo is one echo request, with all by which its answer is recognised.
 type echo struct {

@@ -67,8 +67,8 @@ func TestImpostors(t *testing.T) {
 	}{
 		"honest":            {"198.51.100.1", honest, true},
 		"another source":    {"10.1.0.1", honest, false},
-		"corrupted payload": {"198.51.100.1", func(e *icmp.Echo) { e.Data[3] ^= 1 }, false},
-		"payload cut":       {"198.51.100.1", func(e *icmp.Echo) { e.Data = e.Data[:4] }, false},
+		"corrupted payload": {"198.51.100.1", func(e *icmp.Echo) { e.Data[1] ^= 1 }, false},
+		"payload cut":       {"198.51.100.1", func(e *icmp.Echo) { e.Data = e.Data[:1] }, false},
 		"no payload":        {"198.51.100.1", func(e *icmp.Echo) { e.Data = nil }, false},
 		"another sequence":  {"198.51.100.1", func(e *icmp.Echo) { e.Seq = (e.Seq + 1) & 0xffff }, false},
 		"another id":        {"198.51.100.1", func(e *icmp.Echo) { e.ID ^= 0x8000 }, false},
