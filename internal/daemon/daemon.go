@@ -33,9 +33,9 @@ type Kernel interface {
 }
 
 // Prober asks one target through one uplink and returns the round-trip time. The error is the reason
-// why there is none.
+// why there is none. Proven: the uplink has just answered (health.Request).
 type Prober interface {
-	Probe(ctx context.Context, device string, source netip.Addr, target config.Target) (time.Duration, error)
+	Probe(ctx context.Context, device string, source netip.Addr, target config.Target, proven bool) (time.Duration, error)
 }
 
 // Options are what the daemon works with.

@@ -38,7 +38,7 @@ func (l *loop) send(ctx context.Context, requests []request) {
 		l.probes.Go(func() {
 			probe, cancel := context.WithTimeout(ctx, r.Timeout)
 			defer cancel()
-			rtt, err := l.Prober.Probe(probe, path.Interface, path.Source, r.Target)
+			rtt, err := l.Prober.Probe(probe, path.Interface, path.Source, r.Target, r.Proven)
 			if ctx.Err() != nil {
 				return
 			}

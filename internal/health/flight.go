@@ -70,6 +70,11 @@ func (f flight) wake() (at time.Time) {
 	return at
 }
 
+// pending tells whether there are probes whose silence would be news and that may still be answered in time.
+func (f flight) pending() bool {
+	return slices.ContainsFunc(f, func(e echo) bool { return !e.lost && !e.aside })
+}
+
 // keep forgets the probes to targets that are not listed.
 func (f *flight) keep(targets []config.Target) {
 	*f = slices.DeleteFunc(*f, func(e echo) bool { return !slices.Contains(targets, e.target) })

@@ -28,6 +28,9 @@ const (
 	// soon whether it was the only one.
 	waryProbes   = 4
 	waryInterval = 250 * time.Millisecond
+	// proofLasts is how long after its sending an answered probe proves that the gateway is reached: as long as
+	// the kernel waits for a proof before it asks the gateway itself (delay_first_probe_time in arp(7)).
+	proofLasts = 5 * time.Second
 )
 
 // suspect asks for a round because of a probe sent at since, as soon as the gap from the last round
@@ -76,10 +79,24 @@ func (m *Monitor) ask(now time.Time) []Request {
 	m.calm, m.asked = now.Add(m.calmInterval(now)), now
 	for range 2 * len(m.params.Targets) { // so many hold each of them at least once
 		if t := m.rotation.take(); m.voters.calm(t) {
-			return []Request{m.send(now, t, nil, false)}
+			proven := m.proven(now, t)
+			r := m.send(now, t, nil, false)
+			r.Proven = proven
+			return []Request{r}
 		}
 	}
 	return nil
+}
+
+// proven tells whether all that was asked last was answered, the target's own latest probe too, which may
+// have had another way, and there is no doubt of any kind.
+func (m *Monitor) proven(now time.Time, target config.Target) bool {
+	doubt := m.verdict.state != Up || m.wary > 0 || m.check.reason != "" || !m.begin.IsZero()
+	if own := m.voters.of(target); doubt || own.misses > 0 || own.heardAt.IsZero() || m.flight.pending() {
+		return false
+	}
+	latest := m.window.latest(0)
+	return m.window.used > 0 && !latest.lost && now.Sub(latest.at) <= proofLasts
 }
 
 // calmInterval is the time to the next calm probe: shorter while there is reason to look closely.

@@ -16,6 +16,9 @@ type Request struct {
 	ID      uint64
 	Target  config.Target
 	Timeout time.Duration // how long the prober waits; longer than Monitor does, so that late answers are seen
+	// Proven: the path has just answered all that it was asked, and nothing speaks against it, so that what leads
+	// there (the interface, the address, the gateway as a neighbour) need not be looked at for this probe.
+	Proven bool
 }
 
 // Monitor judges one path.

@@ -33,24 +33,25 @@ type network struct {
 // answer returns when and what the prober reports of an echo.
 func (n *network) answer(req health.Request, sent time.Time) reply {
 	if n.refused != nil && n.refused(sent) {
-		return reply{at: sent, id: req.ID, err: errNetwork}
+		return reply{at: sent, id: req.ID, target: req.Target, err: errNetwork}
 	}
 	rtt := n.rtt(req.Target, sent)
 	back := sent.Add(rtt)
 	cut := n.cut != nil && (n.cut(sent) || n.cut(back))
 	lost := n.rnd.Float64() < n.lossOut || n.rnd.Float64() < n.lossIn
 	if cut || lost || rtt > req.Timeout || slices.Contains(n.dead, req.Target) {
-		return reply{at: sent.Add(req.Timeout), id: req.ID, err: context.DeadlineExceeded}
+		return reply{at: sent.Add(req.Timeout), id: req.ID, target: req.Target, err: context.DeadlineExceeded}
 	}
-	return reply{at: back, id: req.ID, rtt: rtt}
+	return reply{at: back, id: req.ID, target: req.Target, rtt: rtt}
 }
 
 // reply is what the prober will report.
 type reply struct {
-	at  time.Time
-	id  uint64
-	rtt time.Duration
-	err error
+	at     time.Time
+	id     uint64
+	target config.Target
+	rtt    time.Duration
+	err    error
 }
 
 // replies is a heap by time, then by id, so that runs are repeatable.
@@ -88,6 +89,7 @@ type world struct {
 	rounds  int // polls that sent more than one probe
 	sent    []health.Request
 	doubts  int
+	latest  latest
 }
 
 // tester is what testing.T and rapid.T have in common and is needed here.
@@ -131,6 +133,7 @@ func (w *world) step() {
 	for len(w.queue) > 0 && !w.queue[0].at.After(w.now) {
 		r := heap.Pop(&w.queue).(reply)
 		w.monitor.Answer(w.now, r.id, r.rtt, r.err)
+		w.heard(r)
 		w.note()
 	}
 	wake := w.monitor.Wake()
@@ -138,6 +141,7 @@ func (w *world) step() {
 		return
 	}
 	w.polls++
+	before := w.monitor.Report(w.now)
 	requests := w.monitor.Poll(w.now)
 	w.note()
 	if wake := w.monitor.Wake(); !wake.IsZero() && !wake.After(w.now) {
@@ -148,6 +152,7 @@ func (w *world) step() {
 	}
 	for _, req := range requests {
 		w.probes++
+		w.prove(req, before)
 		w.sent = append(w.sent, req)
 		heap.Push(&w.queue, w.network.answer(req, w.now))
 	}

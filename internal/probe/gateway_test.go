@@ -209,7 +209,7 @@ func TestGatewayCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := make(chan error, 1)
 	go func() {
-		_, err := p.Probe(ctx, device(1), f.source(1), gatewayOf(f, 1))
+		_, err := p.Probe(ctx, device(1), f.source(1), gatewayOf(f, 1), false)
 		waiting <- err
 	}()
 	eventually(t, "the kernel asks", func() bool { return strings.Contains(entry(t, f), "INCOMPLETE") })

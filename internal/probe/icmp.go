@@ -33,14 +33,14 @@ func newICMP() *icmp { return &icmp{idle: idleAfter, sockets: map[line]*socket{}
 //
 // Where the line's rule or table is missing, IPv6 has no route, and IPv4 takes the target for a
 // neighbour on the device: no answer, but also never another line.
-func (p *icmp) ask(ctx context.Context, l line, target netip.Addr) (time.Duration, error) {
+func (p *icmp) ask(ctx context.Context, l line, target netip.Addr, proven bool) (time.Duration, error) {
 	var failed *socket
 	for {
-		s, err := p.socket(l, failed)
+		s, err := p.socket(l, failed, proven)
 		if err != nil {
 			return 0, err
 		}
-		w, err := s.send(target)
+		w, err := s.send(target, proven)
 		if err == nil {
 			return s.wait(ctx, w)
 		}
@@ -66,15 +66,16 @@ func stale(err error) bool {
 
 // socket returns the socket of a line, but never the failed one. A socket stays bound to the interface
 // that had the name when it was opened; where the name means another one by now, or the address is
-// gone, it is replaced, or opening it anew says what is wrong.
-func (p *icmp) socket(l line, failed *socket) (*socket, error) {
+// gone, it is replaced, or opening it anew says what is wrong. Where it has just proven to be good, that is
+// not looked at.
+func (p *icmp) socket(l line, failed *socket, proven bool) (*socket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, errClosed
 	}
 	if s := p.sockets[l]; s != nil {
-		if s != failed && s.current() {
+		if s != failed && (proven || s.current()) {
 			return s, nil
 		}
 		delete(p.sockets, l)

@@ -105,7 +105,7 @@ func TestSilence(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.Probe(ctx, device(1), families[0].source(1), config.Echo(target4)); !errors.Is(err, context.Canceled) {
+	if _, err := p.Probe(ctx, device(1), families[0].source(1), config.Echo(target4), false); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	check(t, isp.Run("nft", "delete table inet cut"))

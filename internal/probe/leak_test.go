@@ -91,7 +91,7 @@ func TestNothingIsLeft(t *testing.T) {
 			for _, target := range targets {
 				for range 5 {
 					group.Go(func() {
-						if _, err := p.Probe(ctx, device(1), source(target).source(1), target); !errors.Is(err, tt.want) {
+						if _, err := p.Probe(ctx, device(1), source(target).source(1), target, false); !errors.Is(err, tt.want) {
 							t.Errorf("%v: %v", target, err)
 						}
 					})

@@ -139,7 +139,7 @@ func prober(t *testing.T) *probe.Prober {
 func probeBy(p *probe.Prober, timeout time.Duration, device string, source netip.Addr, target config.Target) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return p.Probe(ctx, device, source, target)
+	return p.Probe(ctx, device, source, target, false)
 }
 
 // ask asks by ICMP echo, with a time-out.

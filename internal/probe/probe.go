@@ -64,7 +64,11 @@ var errClosed = fmt.Errorf("probe: %w", net.ErrClosed)
 // ("host unreachable by 192.0.2.1"), the answer is not the expected one ("status 503, expected 204"),
 // the kernel cannot send ("network is unreachable", "no such device eth1"), or the prober is closed
 // (net.ErrClosed). All methods but Gateway need CAP_NET_RAW at most, Gateway needs CAP_NET_ADMIN.
-func (p *Prober) Probe(ctx context.Context, device string, source netip.Addr, target config.Target) (time.Duration, error) {
+//
+// Proven says that the line has just answered all probes, the target its latest too. An ICMP echo then tells
+// the kernel so (MSG_CONFIRM, arp(7)), which takes the gateway for reachable and need not ask it by itself, and
+// whether the interface and the address are still the same is not looked up.
+func (p *Prober) Probe(ctx context.Context, device string, source netip.Addr, target config.Target, proven bool) (time.Duration, error) {
 	l := line{device, source.Unmap(), p.mark.Load()}
 	target.Address = target.Address.Unmap()
 	switch {
@@ -81,7 +85,7 @@ func (p *Prober) Probe(ctx context.Context, device string, source netip.Addr, ta
 	}
 	defer leave()
 	began := time.Now()
-	rtt, err := p.ask(ctx, l, target)
+	rtt, err := p.ask(ctx, l, target, proven)
 	switch {
 	case err == nil:
 		return rtt, nil
@@ -111,12 +115,12 @@ func (p *Prober) enter(ctx context.Context) (context.Context, func(), error) {
 }
 
 // ask asks by the target's method. Where ctx ends the probe, the error is one that timedOut knows.
-func (p *Prober) ask(ctx context.Context, l line, target config.Target) (time.Duration, error) {
+func (p *Prober) ask(ctx context.Context, l line, target config.Target, proven bool) (time.Duration, error) {
 	began := time.Now()
 	var err error
 	switch target.Method {
 	case config.ICMP:
-		return p.echoes.ask(ctx, l, target.Address)
+		return p.echoes.ask(ctx, l, target.Address, proven)
 	case config.TCP:
 		err = askTCP(ctx, l, target)
 	case config.DNS:

@@ -148,8 +148,9 @@ func (s *socket) current() bool {
 	return err == nil && same && assigned(s.line.source)
 }
 
-// send sends an echo request and returns who waits for its answer.
-func (s *socket) send(target netip.Addr) (*waiter, error) {
+// send sends an echo request and returns who waits for its answer. Proven, it confirms to the kernel the
+// neighbour that it leaves by: what was sent before was answered.
+func (s *socket) send(target netip.Addr, proven bool) (*waiter, error) {
 	w := &waiter{echo: echo{source: s.line.source, target: target, id: s.id}, result: make(chan result, 1)}
 	if _, err := rand.Read(w.echo.nonce[:]); err != nil {
 		return nil, err
@@ -157,11 +158,29 @@ func (s *socket) send(target netip.Addr) (*waiter, error) {
 	if err := s.enter(w); err != nil {
 		return nil, err
 	}
-	if _, err := s.conn.WriteToIP(w.echo.marshal(), &net.IPAddr{IP: target.AsSlice()}); err != nil {
+	flags := 0
+	if proven {
+		flags = unix.MSG_CONFIRM
+	}
+	if err := s.write(w.echo.marshal(), target, flags); err != nil {
 		s.leave(w)
 		return nil, err
 	}
 	return w, nil
+}
+
+// write sends a message with flags of send(2), which package net has no way to say.
+func (s *socket) write(message []byte, target netip.Addr, flags int) error {
+	var to unix.Sockaddr = &unix.SockaddrInet6{Addr: target.As16()}
+	if target.Is4() {
+		to = &unix.SockaddrInet4{Addr: target.As4()}
+	}
+	var err error
+	written := s.raw.Write(func(fd uintptr) bool {
+		err = unix.Sendto(int(fd), message, flags, to)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	return errors.Join(written, err)
 }
 
 // enter gives the echo a sequence number that no other one waits under.

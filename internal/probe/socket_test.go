@@ -16,7 +16,7 @@ func TestKernelTimestamps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.send(source); err != nil {
+		if _, err := s.send(source, false); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {

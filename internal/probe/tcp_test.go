@@ -114,7 +114,7 @@ func TestTCPCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() {
-		_, err := p.Probe(ctx, device(1), f.source(1), config.Target{Method: config.TCP, Address: f.target, Port: 1000})
+		_, err := p.Probe(ctx, device(1), f.source(1), config.Target{Method: config.TCP, Address: f.target, Port: 1000}, false)
 		result <- err
 	}()
 	eventually(t, "the probe is on its way", func() bool {

@@ -75,7 +75,7 @@ func (n *Network) SetTarget(device string, target netip.Addr, c Condition) {
 
 // Probe asks a target as probe.ICMP does: it waits for the round-trip time, or until ctx ends if no
 // answer comes. What the link of the Kernel cannot send fails at once, as on a real socket.
-func (n *Network) Probe(ctx context.Context, device string, source netip.Addr, target config.Target) (time.Duration, error) {
+func (n *Network) Probe(ctx context.Context, device string, source netip.Addr, target config.Target, _ bool) (time.Duration, error) {
 	answered, err := n.kernel.send(device, source)
 	if err != nil {
 		return 0, err

@@ -60,7 +60,7 @@ func TestProbe(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				began := time.Now()
-				rtt, err := n.Probe(ctx, c.device, c.source, config.Echo(target))
+				rtt, err := n.Probe(ctx, c.device, c.source, config.Echo(target), false)
 				if (err == nil) != c.answers || !c.answers && !errors.Is(err, c.is) {
 					t.Errorf("got %v, error %v", rtt, err)
 				}
@@ -81,7 +81,7 @@ func TestProbeIsCancelled(t *testing.T) {
 		n.Set("w0", sim.Condition{RTT: time.Hour})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { _, err := n.Probe(ctx, "w0", own, config.Echo(target)); done <- err }()
+		go func() { _, err := n.Probe(ctx, "w0", own, config.Echo(target), false); done <- err }()
 		synctest.Wait()
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -99,7 +99,7 @@ func fates(t *testing.T, seed uint64, atOnce bool) map[netip.Addr][]string {
 		ask := func(to netip.Addr) {
 			for i := range got[to] {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				rtt, err := n.Probe(ctx, "w0", own, config.Echo(to))
+				rtt, err := n.Probe(ctx, "w0", own, config.Echo(to), false)
 				cancel()
 				got[to][i] = fmt.Sprint(rtt, err)
 				if err == nil && (rtt < 20*time.Millisecond || rtt > 30*time.Millisecond) {
