@@ -127,7 +127,7 @@ func TestInterfaceVanishes(t *testing.T) {
 	defer cancel()
 	for _, target := range targets {
 		go func() {
-			_, err := p.Probe(ctx, device(1), f.source(1), target)
+			_, err := p.Probe(ctx, device(1), f.source(1), target, false)
 			results <- err
 		}()
 	}
