@@ -75,10 +75,7 @@ func (s source) parse() (*config.Config, []config.Problem) {
 	if cfg != nil {
 		full, bad := cfg.WithSets(readSet)
 		full, unknown := full.WithUsers(lookUpUser)
-		for _, p := range unknown {
-			p.File = s.path
-			bad = append(bad, p)
-		}
+		bad = append(bad, unknown...)
 		cfg, problems = full, append(problems, bad...)
 		if len(bad) > 0 {
 			return nil, problems
@@ -96,6 +93,9 @@ func (s source) parse() (*config.Config, []config.Problem) {
 // lookUpUser returns the number of a user of this host.
 func lookUpUser(name string) (uint32, error) {
 	u, err := user.Lookup(name)
+	if unknown := user.UnknownUserError(""); errors.As(err, &unknown) {
+		err = errors.New("there is no such user")
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
@@ -170,7 +172,7 @@ func (c *Config) WithSets(read func(path string) ([]byte, error)) (*Config, []Pr
 		}
 		data, err := read(s.File)
 		if err != nil {
-			problems = append(problems, Problem{File: s.File, Message: fmt.Sprintf("is the file of set %s: %v", s.Name, err)})
+			problems = append(problems, c.problem(setPlace(i), s.File, "cannot be read: "+cause(err)))
 			continue
 		}
 		list, bad := s.parse(data)
@@ -178,6 +180,14 @@ func (c *Config) WithSets(read func(path string) ([]byte, error)) (*Config, []Pr
 		s.Prefixes = Merge(append(slices.Clone(s.Prefixes), list...))
 	}
 	return &full, problems
+}
+
+// cause is what happened to a file, without its name.
+func cause(err error) string {
+	if file := (*fs.PathError)(nil); errors.As(err, &file) {
+		return file.Err.Error()
+	}
+	return err.Error()
 }
 
 // maxBadLines is the number of wrong lines of one file that are reported.

@@ -63,6 +63,8 @@ type Config struct {
 	Sets     []Set     // what policies call by name; WithSets reads their files
 	Policies []Policy  // in their order; only with FirewallManaged
 	Forwards []Forward // only with FirewallManaged
+
+	places map[string]Problem // of what only the host can judge: problems without a message
 }
 
 // Type says where an uplink's address and gateway come from.

@@ -80,7 +80,7 @@ func TestOwnPolicies(t *testing.T) {
 	}
 	delete(users, "backup")
 	if _, problems := c.WithUsers(func(string) (uint32, error) { return 0, errors.New("unknown user") }); len(problems) != 1 ||
-		problems[0].String() != ": policies[0].user: backup is not known on this host: unknown user" {
+		problems[0].String() != "own.conf:8:27: policies[0].user[0]: backup cannot be found on this host: unknown user" {
 		t.Errorf("%v", problems)
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -40,7 +41,39 @@ func Parse(name string, data []byte) (*Config, []Problem) {
 	if hasErrors(problems) {
 		return nil, problems
 	}
-	return d.config(), problems
+	c := d.config()
+	c.places = w.placesOf(d)
+	return c, problems
+}
+
+// placesOf returns where the file names what only the host can tell: files of sets, and users.
+func (w *walker) placesOf(d *draft) map[string]Problem {
+	places := make(map[string]Problem)
+	add := func(name string, at position, path string) {
+		p := Problem{File: w.file, Line: at.line, Column: at.column, Path: path}
+		p.excerpt, p.caret = w.source.excerpt(at)
+		places[name] = p
+	}
+	for i := range d.sets.value {
+		f := &d.sets.value[i].file
+		add(setPlace(i), f.at, f.path)
+	}
+	for i := range d.policies.value {
+		for j, u := range d.policies.value[i].user.value {
+			add(userPlace(i, j), u.at, u.path)
+		}
+	}
+	return places
+}
+
+func setPlace(set int) string           { return fmt.Sprintf("sets[%d].file", set) }
+func userPlace(policy, user int) string { return fmt.Sprintf("policies[%d].user[%d]", policy, user) }
+
+// problem returns a problem with a value that only the host can judge, by its place.
+func (c *Config) problem(place, value, message string) Problem {
+	p := c.places[place]
+	p.Value, p.Message = show(value), message
+	return p
 }
 
 // readRoot reads the document by the table of keys; false: there is nothing in it to check.

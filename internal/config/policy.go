@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -213,7 +212,7 @@ func (c *Config) WithUsers(lookup func(name string) (uint32, error)) (*Config, [
 			}
 			id, err := lookup(u.Name)
 			if err != nil {
-				problems = append(problems, Problem{Path: fmt.Sprintf("policies[%d].user", i), Value: show(u.Name), Message: "is not known on this host: " + err.Error()})
+				problems = append(problems, c.problem(userPlace(i, j), u.Name, "cannot be found on this host: "+err.Error()))
 			}
 			u.ID = id
 		}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"slices"
@@ -163,7 +162,7 @@ func TestSetFiles(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	_, problems = c.WithSets(func(string) ([]byte, error) { return nil, os.ErrNotExist })
-	if len(problems) != 1 || problems[0].String() != "/etc/ftr/bank: is the file of set bank: "+errors.New("file does not exist").Error() {
+	if len(problems) != 1 || problems[0].String() != "policies.conf:9:79: sets[0].file: /etc/ftr/bank cannot be read: file does not exist" {
 		t.Errorf("%v", problems)
 	}
 }
