@@ -139,7 +139,11 @@ func userNumber(word string) (uint32, error) {
 	if id, err := strconv.ParseUint(word, 10, 32); err == nil {
 		return uint32(id), nil
 	}
-	return lookUpUser(word)
+	id, err := lookUpUser(word)
+	if err != nil {
+		err = fmt.Errorf("--user %s: %w", word, err)
+	}
+	return id, err
 }
 
 // explainTime is how long the kernel and nft may take to answer.
