@@ -83,7 +83,7 @@ func (b *bed) connected() {
 func (b *bed) reaches(from *netns.NS, address string) {
 	b.t.Helper()
 	dialer := net.Dialer{Timeout: 300 * time.Millisecond}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		err := from.Do(func() error {
 			_, err := dialer.DialContext(b.t.Context(), "tcp", address+":9")
 			return err

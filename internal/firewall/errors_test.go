@@ -120,7 +120,7 @@ func large(c *conn) error {
 		_, err := fmt.Fprintln(c, text)
 		done <- err
 	}()
-	c.SetReadDeadline(time.Now().Add(15 * time.Second)) // TCP waits before it sends again what was too large
+	c.SetReadDeadline(time.Now().Add(patience)) // TCP waits before it sends again what was too large
 	var err error
 	if !c.lines.Scan() {
 		err = fmt.Errorf("read: end of connection: %w", c.lines.Err())
@@ -331,7 +331,7 @@ func (b *errorsBed) datagram(ns *netns.NS, reports <-chan report, local, remote 
 	select {
 	case r := <-reports:
 		return r, nil
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		return report{}, fmt.Errorf("nothing is heard of a datagram from %s to %s", c.LocalAddr(), remote)
 	}
 }

@@ -38,9 +38,9 @@ func (b *bed) filter(t *testing.T) {
 		{"DMZ to router", b.server, "192.0.2.1:83", os.ErrDeadlineExceeded},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dialer := net.Dialer{Timeout: 3 * time.Second}
+			dialer := net.Dialer{Timeout: patience}
 			if errors.Is(tt.want, os.ErrDeadlineExceeded) {
-				// What is dropped never answers; everything else here does so in microseconds.
+				// What is dropped never answers.
 				dialer.Timeout = 200 * time.Millisecond
 			}
 			var c net.Conn

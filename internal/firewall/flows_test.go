@@ -50,7 +50,7 @@ func (b *bed) datagrams(t *testing.T) func(selection []int) {
 			if _, err := flow.Write([]byte("datagram")); err != nil {
 				t.Fatal(err)
 			}
-			sink.SetReadDeadline(time.Now().Add(3 * time.Second))
+			sink.SetReadDeadline(time.Now().Add(patience))
 			_, from, err := sink.ReadFromUDPAddrPort(make([]byte, 64))
 			if err != nil {
 				t.Fatalf("selection %v: datagram of flow %s lost: %v", selection, first[i], err)

@@ -201,7 +201,7 @@ func (b *bed) datagramFrom(t *testing.T) netip.Addr {
 	if _, err := flow.Write([]byte("datagram")); err != nil {
 		t.Fatal(err)
 	}
-	sink.SetReadDeadline(time.Now().Add(3 * time.Second))
+	sink.SetReadDeadline(time.Now().Add(patience))
 	_, from, err := sink.ReadFromUDPAddrPort(make([]byte, 64))
 	if err != nil {
 		t.Fatalf("the datagram was lost: %v", err)

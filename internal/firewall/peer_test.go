@@ -12,6 +12,9 @@ import (
 	"ftr/internal/netns"
 )
 
+// patience is how long something may take that must happen: a guard, also on a busy machine.
+const patience = 20 * time.Second
+
 // serve answers on a TCP address: first with the address that it sees, then with what it is sent.
 func (b *bed) serve(ns *netns.NS, address string) {
 	b.t.Helper()
@@ -23,6 +26,7 @@ func (b *bed) serve(ns *netns.NS, address string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	ctx, end := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -30,16 +34,18 @@ func (b *bed) serve(ns *netns.NS, address string) {
 			if err != nil {
 				return
 			}
-			running.Go(func() { echo(c) })
+			running.Go(func() {
+				// A connection whose peer vanished must not keep the cleanup waiting.
+				defer context.AfterFunc(ctx, func() { c.Close() })()
+				echo(c)
+			})
 		}
 	})
-	b.t.Cleanup(func() { listener.Close(); running.Wait() })
+	b.t.Cleanup(func() { end(); listener.Close(); running.Wait() })
 }
 
 func echo(c net.Conn) {
 	defer c.Close()
-	// The longest test; a connection whose peer vanished must not keep the cleanup waiting.
-	c.SetDeadline(time.Now().Add(20 * time.Second))
 	fmt.Fprintln(c, c.RemoteAddr())
 	for lines := bufio.NewScanner(c); lines.Scan(); {
 		fmt.Fprintln(c, lines.Text())
@@ -56,7 +62,7 @@ type conn struct {
 // dial connects from a host, from its address local if that is not empty, and talks for a while.
 func dial(ns *netns.NS, local, remote string) (*conn, error) {
 	c := &conn{}
-	dialer := net.Dialer{Timeout: 3 * time.Second}
+	dialer := net.Dialer{Timeout: patience}
 	if local != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(local)}
 	}
@@ -104,7 +110,7 @@ func (c *conn) talk() error {
 }
 
 func (c *conn) read() (string, error) {
-	c.SetReadDeadline(time.Now().Add(3 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	if !c.lines.Scan() {
 		return "", fmt.Errorf("read: end of connection: %w", c.lines.Err())
 	}

@@ -21,7 +21,7 @@ func dialFrom(ns *netns.NS, local, remote string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := net.Dialer{Timeout: 3 * time.Second, LocalAddr: from}
+	dialer := net.Dialer{Timeout: patience, LocalAddr: from}
 	err = ns.Do(func() (err error) {
 		c.Conn, err = dialer.DialContext(context.Background(), "tcp", remote)
 		return err
@@ -70,7 +70,7 @@ func (b *policyBed) resolve(t *testing.T, server, name string) {
 		})
 		return c, err
 	}}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for {
 		attempt, done := context.WithTimeout(ctx, 300*time.Millisecond)
