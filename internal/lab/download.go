@@ -25,8 +25,8 @@ type Download struct {
 	gap  time.Duration // the longest time without any
 }
 
-// openTimeout is how long a download may take to begin: on a full line, the first packets may be lost
-// several times, and TCP waits for 1, 2 and 4 seconds in between.
+// openTimeout is how long a connection or download may take to begin: on a full line, the first packets may
+// be lost several times, and TCP waits for 1, 2 and 4 seconds in between.
 const openTimeout = 20 * time.Second
 
 // StartDownload opens a download of n bytes (0: without end) at no more than rate bytes a second (0:

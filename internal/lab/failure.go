@@ -2,7 +2,9 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -11,8 +13,8 @@ import (
 // How new connections are tried while a line breaks and comes back.
 const (
 	knocksPerSecond = 50
-	knockTimeout    = 500 * time.Millisecond
-	longestPause    = time.Second // of a download that nothing was done to
+	knockTimeout    = 900 * time.Millisecond // less than the second after which TCP tries again
+	longestPause    = time.Second            // of a download that nothing was done to
 	// A client that uses the port of a connection to the same server that got stuck meets that one's
 	// entry in connection tracking, which leads to the broken line until it expires or is released.
 	stuckPart  = 0.05
@@ -21,8 +23,10 @@ const (
 
 // knocking opens new connections until it is stopped.
 type knocking struct {
-	stop     context.CancelFunc
-	done     sync.WaitGroup
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu       sync.Mutex
 	attempts Attempts
 }
 
@@ -30,7 +34,11 @@ func (s *Scenario) startKnocking(ctx context.Context) *knocking {
 	ctx, stop := context.WithCancel(ctx)
 	k := &knocking{stop: stop}
 	k.done.Go(func() {
-		s.Lab.Knock(ctx, knocksPerSecond, knockTimeout, func(a Attempt) { k.attempts = append(k.attempts, a) })
+		s.Lab.Knock(ctx, knocksPerSecond, knockTimeout, func(a Attempt) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.attempts = append(k.attempts, a)
+		})
 	})
 	return k
 }
@@ -40,6 +48,47 @@ func (k *knocking) end() Attempts {
 	k.stop()
 	k.done.Wait()
 	return k.attempts
+}
+
+// carried counts the connections since a time that each of the lines carried, and all of them.
+func (k *knocking) carried(lines int, since time.Time) (by []int, all int) {
+	by = make([]int, lines)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, a := range k.attempts {
+		if !a.Start.Before(since) {
+			all++
+			if a.Err == nil {
+				by[a.Line]++
+			}
+		}
+	}
+	return by, all
+}
+
+// luck is how likely it may be that a line carried nothing by mere chance.
+const luck = 1e-6
+
+// each goes on knocking until each of the lines has carried a connection since a time, or so many were made
+// that none of them had to be left out by chance.
+func (s *Scenario) each(ctx context.Context, k *knocking, since time.Time, lines ...int) error {
+	weights := 0
+	for _, line := range s.lines {
+		weights += line.Weight
+	}
+	for {
+		by, all := k.carried(len(s.lines), since)
+		waiting := slices.ContainsFunc(lines, func(i int) bool {
+			without := 1 - float64(s.lines[i].Weight)/float64(weights)
+			return by[i] == 0 && math.Pow(without, float64(all)) > luck
+		})
+		if !waiting {
+			return nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // keep sees to it that each line has an established download.
@@ -166,7 +215,7 @@ func (s *Scenario) restored(ctx context.Context, i int) error {
 		return err
 	}
 	s.Board.say("the daemon uses it again")
-	if err := pause(ctx, s.extent.calm); err != nil {
+	if err := errors.Join(s.each(ctx, knocks, time.Now(), i), pause(ctx, s.extent.calm)); err != nil {
 		return err
 	}
 	attempts := knocks.end()

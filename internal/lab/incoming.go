@@ -36,7 +36,7 @@ func (s *Scenario) incomingOn(ctx context.Context, what string, lines []int) err
 		answered, first := 0, error(nil)
 		for _, i := range lines {
 			s.Board.say(fmt.Sprintf("to the %s by line %d", to.name, i+1))
-			n, err := s.Lab.Incoming(ctx, i, s.extent.incoming, to.dmz, 2*time.Second)
+			n, err := s.Lab.Incoming(ctx, i, s.extent.incoming, to.dmz, openTimeout)
 			if err := ctx.Err(); err != nil {
 				return err
 			}

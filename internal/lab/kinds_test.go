@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"ftr/internal/lab"
 )
@@ -43,9 +42,7 @@ func TestPPPLine(t *testing.T) {
 	if err := l.CutCarrier(0); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := l.Router.Output("ip", "link", "show", "dev", "wan1"); err != nil || !strings.Contains(out, "NO-CARRIER") {
-		t.Errorf("unplugged: %s, %v", out, err)
-	}
+	unplugged(t, l, "wan1")
 	if err := l.Restore(0); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +52,7 @@ func TestPPPLine(t *testing.T) {
 // attemptFromRouter gets a page from the internet host with an address of the router.
 func attemptFromRouter(t *testing.T, l *lab.Lab, from netip.Addr) error {
 	t.Helper()
-	return l.WaitFor(t.Context(), "an answer", 5*time.Second, func() (bool, error) {
+	return l.WaitFor(t.Context(), "an answer", patience, func() (bool, error) {
 		conn, err := l.Router.DialFrom(t.Context(), tcpFrom(from), "tcp4", netip.AddrPortFrom(l.Plan.Servers[0], lab.WebPort).String())
 		if err == nil {
 			err = conn.Close()
@@ -71,13 +68,13 @@ func TestDHCPLine(t *testing.T) {
 	line := l.Plan.Lines[0]
 	leased := func(want netip.Addr) {
 		t.Helper()
-		if err := l.WaitFor(t.Context(), "the address "+want.String(), 15*time.Second, func() (bool, error) {
+		if err := l.WaitFor(t.Context(), "the address "+want.String(), patience, func() (bool, error) {
 			have, err := l.Address(0)
 			return err == nil && have == want, nil
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.WaitFor(t.Context(), "the route of the client", 5*time.Second, func() (bool, error) {
+		if err := l.WaitFor(t.Context(), "the route of the client", patience, func() (bool, error) {
 			out, err := l.Router.Output("ip", "-4", "route", "show", "default")
 			return strings.Contains(out, "default via "+line.Gateway.String()+" dev wan1"), err
 		}); err != nil {

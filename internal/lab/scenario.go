@@ -157,12 +157,8 @@ func (s *Scenario) comeUp(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
-	n := len(s.Lab.Plan.Lines)
-	limit := s.Lab.options.Config.noticed() + 10*time.Second
-	took, ok, err := s.waited(ctx, limit, func() (bool, error) {
-		hops, err := s.Lab.Selected()
-		return len(hops) == n, err
-	})
+	limit := s.back()
+	took, ok, err := s.waited(ctx, limit, s.allUsed)
 	if err != nil {
 		return err
 	}
@@ -170,9 +166,15 @@ func (s *Scenario) comeUp(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("the daemon did not bring all lines into use; it said:\n%s", s.Lab.Log().Tail(20))
 	}
-	a := s.Lab.Attempt(ctx, s.Lab.Plan.Servers[0], 5*time.Second)
+	a := s.Lab.Attempt(ctx, s.Lab.Plan.Servers[0], openTimeout)
 	s.Board.expect(Row{What: "a client reaches the internet", Expected: "yes", Measured: yesNo(a.Err == nil), OK: a.Err == nil})
 	return nil
+}
+
+// allUsed tells whether new connections may use each line now.
+func (s *Scenario) allUsed() (bool, error) {
+	hops, err := s.Lab.Selected()
+	return len(hops) == len(s.Lab.Plan.Lines), err
 }
 
 // start makes the router a router: configuration, firewall rules, daemon.
@@ -190,8 +192,11 @@ func (s *Scenario) start(ctx context.Context) error {
 func (s *Scenario) killed(ctx context.Context) error {
 	knocks := s.startKnocking(ctx)
 	defer knocks.end()
-	since := time.Now()
-	if err := errors.Join(s.Lab.KillDaemon(), pause(ctx, s.extent.calm/2), s.Lab.StartDaemon(ctx), pause(ctx, s.extent.calm)); err != nil {
+	since, err := s.kill(ctx)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(pause(ctx, s.extent.calm/2), s.Lab.StartDaemon(ctx), pause(ctx, s.extent.calm), s.each(ctx, knocks, since, s.all()...)); err != nil {
 		return err
 	}
 	attempts := knocks.end()
@@ -199,6 +204,27 @@ func (s *Scenario) killed(ctx context.Context) error {
 	used := attempts.Shares(len(s.lines))
 	s.Board.expect(Row{What: "lines that carried them", Expected: strconv.Itoa(len(s.lines)), Measured: strconv.Itoa(len(s.lines) - count(used, 0)), OK: count(used, 0) == 0})
 	return s.Lab.DaemonError()
+}
+
+// kill kills the daemon while all lines are in use, and tells when. One that went down and up again may be
+// taken out for a moment just before: then the daemon is started again and brings it back first.
+func (s *Scenario) kill(ctx context.Context) (at time.Time, err error) {
+	for range 5 {
+		if _, _, err := s.waited(ctx, s.back(), s.allUsed); err != nil {
+			return at, err
+		}
+		at = time.Now()
+		if err := s.Lab.KillDaemon(); err != nil {
+			return at, err
+		}
+		if ok, err := s.allUsed(); ok || err != nil {
+			return at, err
+		}
+		if err := s.Lab.StartDaemon(ctx); err != nil {
+			return at, err
+		}
+	}
+	return at, errors.New("not all lines are in use")
 }
 
 // count returns how often a value is there.
@@ -216,7 +242,7 @@ func count(values []float64, value float64) int {
 func (s *Scenario) stopped(ctx context.Context) error {
 	err := s.Lab.StopDaemon()
 	s.Board.expect(Row{What: "the daemon ends well when asked to", Expected: "yes", Measured: orError("yes", err), OK: err == nil})
-	attempts := s.Lab.Spread(ctx, s.Lab.Plan.Servers[1], 50, 5*time.Second)
+	attempts := s.Lab.Spread(ctx, s.Lab.Plan.Servers[1], 50, openTimeout)
 	s.Board.expect(Row{What: "without it, new connections are still made", Expected: "50 of 50", Measured: fmt.Sprintf("%d of 50", 50-attempts.Failed()), OK: attempts.Failed() == 0})
 	return nil
 }
