@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -16,6 +17,10 @@ func manyPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	}
 	defer func() { err = errJoin(err, d.close) }()
 	if err := settleNeighbours(d.Lab); err != nil {
+		return nil, err
+	}
+	full, err := overflows(d.Lab)
+	if err != nil {
 		return nil, err
 	}
 	start := &Figure{What: "250 uplinks: start → first full apply", Unit: "s", Goal: worst(3)}
@@ -44,7 +49,12 @@ func manyPhase(ctx context.Context, b *bench) (_ []*Figure, err error) {
 	if err := d.watch.look(func(s *state) { t.moves = s.moves }); err != nil {
 		return nil, err
 	}
-	return []*Figure{start, over, memory, t.spared()}, nil
+	spared := t.spared()
+	after, err := overflows(d.Lab)
+	if err == nil && after > full {
+		spared.Note = note(spared.Note, fmt.Sprintf("the machine's table of neighbours was full %d times (gc_thresh3)", after-full))
+	}
+	return []*Figure{start, over, memory, spared}, err
 }
 
 // firstApply starts the program on a router without any state and measures until all lines' routes and

@@ -71,7 +71,8 @@ fixed, and link-local gateways; the program judges each family by six targets of
 observations are those of IPv6 alone: where a line fails silently or targets die, IPv4 stays well and cannot help. A lost
 carrier and lost packets hit both. What idle lines cost is that of IPv6's packets, with neighbour discovery; processor time
 and memory are those of a program that looks after both. An echo over IPv6 is 20 bytes longer each way: headers alone, of an
-echo a second and of one each 4 s, are 321 MB of frames and 62 MB of packets in 30 days, beyond the goals of IPv4.`
+echo a second and of one each 4 s, are 321 MB of frames and 62 MB of packets in 30 days, beyond the goals of IPv4. With 250
+uplinks all hosts know their neighbours from the start: namespaces share the machine's table of those that are learned.`
 
 const howMeasured = `All happens in a lab of network namespaces (see ` + "`ftr lab`" + `): three lines without a limit of their rate, a client in the
 LAN that opens 50 new connections a second (but for idle lines), six targets. Everything is observed from outside:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,22 @@ func inspect(ctx context.Context, cfg *config.Config) ([]routing.Warning, error)
 	if err != nil {
 		return nil, err
 	}
-	return append(routing.Inspect(cfg, &obs), inspectFirewall(ctx, cfg)...), nil
+	return slices.Concat(routing.Inspect(cfg, &obs), inspectNeighbours(cfg), inspectFirewall(ctx, cfg)), nil
+}
+
+// inspectNeighbours looks at the tables of neighbours, as far as the kernel shows them.
+func inspectNeighbours(cfg *config.Config) (ws []routing.Warning) {
+	k, err := kernel.Open(kernel.Options{})
+	if err != nil {
+		return nil // whoever observes says so
+	}
+	defer k.Close()
+	for _, f := range cfg.Families() {
+		if t, err := k.NeighbourTable(f); err == nil {
+			ws = append(ws, routing.NeighbourRoom(cfg, f, t.Limit)...)
+		}
+	}
+	return ws
 }
 
 // observe takes one look at this host.
