@@ -15,10 +15,11 @@ const (
 // window is a ring of the outcomes of the latest probes. Only judged probes enter: what is in flight
 // is not lost. A late answer turns its loss back.
 type window struct {
-	ring  [windowSize]sample
-	next  int // where the next one goes
-	used  int // how many places hold one
-	lost  int // how many of the latest lossSize are lost
+	ring  [windowSize]kept
+	first time.Time // when the first of all was sent
+	next  int       // where the next one goes
+	used  int       // how many places hold one
+	lost  int       // how many of the latest lossSize are lost
 	tally []tally
 }
 
@@ -33,12 +34,37 @@ type sample struct {
 	deviation time.Duration // of rtt from the one before to the same target
 }
 
+// kept is a sample as it is remembered, in half of the room: with hundreds of lines this is most of the
+// memory that is used.
+type kept struct {
+	id             uint64
+	at             time.Duration // since the first of all
+	rtt, deviation uint32        // µs
+	target         uint16
+	lost, steady   bool
+}
+
+func (w *window) keep(s sample) kept {
+	return kept{
+		id: s.id, at: s.at.Sub(w.first), rtt: micros(s.rtt), deviation: micros(s.deviation),
+		target: uint16(s.target), lost: s.lost, steady: s.steady,
+	}
+}
+
+// micros rounds a time to microseconds; more than an hour is an hour.
+func micros(t time.Duration) uint32 {
+	return uint32(min(t.Round(time.Microsecond), time.Hour) / time.Microsecond)
+}
+
 // tally counts the probes to one target.
 type tally struct{ asked, lost int }
 
 // add enters the outcome of a probe, over the oldest one where the ring is full.
 func (w *window) add(s sample) {
-	w.ring[w.next] = s
+	if w.first.IsZero() {
+		w.first = s.at
+	}
+	w.ring[w.next] = w.keep(s)
 	w.next = (w.next + 1) % windowSize
 	w.used = min(w.used+1, windowSize)
 	if s.lost {
@@ -50,7 +76,7 @@ func (w *window) add(s sample) {
 }
 
 // latest returns the i-th sample from the latest, i from 0 to used-1.
-func (w *window) latest(i int) *sample { return &w.ring[(w.next-1-i+2*windowSize)%windowSize] }
+func (w *window) latest(i int) *kept { return &w.ring[(w.next-1-i+2*windowSize)%windowSize] }
 
 // unlose turns the loss of a probe into an answer, if it is still remembered.
 func (w *window) unlose(s sample) {
@@ -59,7 +85,7 @@ func (w *window) unlose(s sample) {
 			if old.lost && i < lossSize {
 				w.lost--
 			}
-			*old = s
+			*old = w.keep(s)
 			return
 		}
 	}
@@ -91,21 +117,21 @@ func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, v voter
 	w.tally = append(w.tally[:0], make([]tally, len(v.list))...)
 	var latency, jitter time.Duration
 	steady := 0
+	age := func(s *kept) time.Duration { return now.Sub(w.first) - s.at }
 	for i := range w.used {
 		s := w.latest(i)
-		age := now.Sub(s.at)
-		if age > forTimes {
+		if age(s) > forTimes {
 			break
 		}
-		if age <= forLoss {
+		if age(s) <= forLoss {
 			w.tally[s.target].count(s.lost)
 		}
 		if !s.lost {
-			latency += s.rtt
+			latency += time.Duration(s.rtt) * time.Microsecond
 			m.times++
 		}
 		if !s.lost && s.steady {
-			jitter += s.deviation
+			jitter += time.Duration(s.deviation) * time.Microsecond
 			steady++
 		}
 	}
