@@ -96,7 +96,7 @@ func (m *Monitor) proven(now time.Time, target config.Target) bool {
 		return false
 	}
 	latest := m.window.latest(0)
-	return m.window.used > 0 && !latest.lost && now.Sub(latest.at) <= proofLasts
+	return m.window.used > 0 && !latest.lost && m.window.age(now, latest) <= proofLasts
 }
 
 // calmInterval is the time to the next calm probe: shorter while there is reason to look closely.

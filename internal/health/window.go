@@ -78,6 +78,9 @@ func (w *window) add(s sample) {
 // latest returns the i-th sample from the latest, i from 0 to used-1.
 func (w *window) latest(i int) *kept { return &w.ring[(w.next-1-i+2*windowSize)%windowSize] }
 
+// age is how long ago a probe was sent.
+func (w *window) age(now time.Time, s *kept) time.Duration { return now.Sub(w.first) - s.at }
+
 // unlose turns the loss of a probe into an answer, if it is still remembered.
 func (w *window) unlose(s sample) {
 	for i := range w.used {
@@ -117,13 +120,12 @@ func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, v voter
 	w.tally = append(w.tally[:0], make([]tally, len(v.list))...)
 	var latency, jitter time.Duration
 	steady := 0
-	age := func(s *kept) time.Duration { return now.Sub(w.first) - s.at }
 	for i := range w.used {
 		s := w.latest(i)
-		if age(s) > forTimes {
+		if w.age(now, s) > forTimes {
 			break
 		}
-		if age(s) <= forLoss {
+		if w.age(now, s) <= forLoss {
 			w.tally[s.target].count(s.lost)
 		}
 		if !s.lost {
