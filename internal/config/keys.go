@@ -164,7 +164,7 @@ func table(d *draft) []key {
 			doc:       "How new connections are spread over the lines. round_robin: dealt in turn, exactly by weight; only with firewall: managed. hash: by addresses and ports, as the kernel spreads them."},
 		{name: "steer_mask", era: sinceGo, form: mark(&d.steerMask, 1, 1<<32-1), sample: "0xff003f00",
 			otherwise: "0xff003f00, which is clear of Kubernetes and Tailscale, without the bits of fwmark_mask",
-			doc:       "The bits of marks that lead the first packet of a new connection to its line, with firewall: managed. They must not overlap with fwmark_mask."},
+			doc:       "The bits of marks that lead the first packet of a new connection to its line, with firewall: managed. In the marks of connections the two lowest say whether their packets are counted. They must not overlap with fwmark_mask."},
 		{name: "paths", era: sinceGo, form: section{&d.paths, pathKeys(d)},
 			doc: "Directories, for more than one router on a machine."},
 	}

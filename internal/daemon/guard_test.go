@@ -121,7 +121,10 @@ func TestGuardPutsBack(t *testing.T) {
 		whole := func() bool { return w.kernel.Firewall().Equal(made) }
 		time.Sleep(time.Second)
 
-		w.kernel.ChangeFirewall(func(t *firewall.Table) { t.Objects[0].Lines = []string{"drop"} }, false)
+		w.kernel.ChangeFirewall(func(t *firewall.Table) {
+			i := slices.IndexFunc(t.Objects, func(o firewall.Object) bool { return o.Name == "restore" })
+			t.Objects[i].Lines = []string{"drop"}
+		}, false)
 		if took := w.until(time.Second, "the chain is put back", whole); took > 10*time.Millisecond {
 			t.Errorf("put back after %v", took)
 		}

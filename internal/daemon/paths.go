@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ftr/internal/config"
+	"ftr/internal/firewall"
 	"ftr/internal/health"
 	"ftr/internal/routing"
 	"ftr/internal/status"
@@ -64,7 +65,10 @@ func (l *loop) announce() {
 	case <-l.watch:
 	default:
 	}
-	w := watched{families: l.Config.Families()}
+	w := watched{table: firewall.EvidenceTable, families: l.Config.Families()}
+	if firewall.Counts(l.Config) {
+		w.table = firewall.ManagedTable
+	}
 	for _, u := range l.Config.Uplinks {
 		w.interfaces = append(w.interfaces, u.Interface)
 	}

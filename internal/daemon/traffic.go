@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ftr/internal/config"
+	"ftr/internal/firewall"
 	"ftr/internal/health"
 	"ftr/internal/kernel"
 	"ftr/internal/routing"
@@ -29,8 +30,10 @@ const (
 type Flows interface {
 	// SetEvidence makes the counters of the interfaces' traffic, or replaces them.
 	SetEvidence(ctx context.Context, families []config.Family, interfaces []string) error
-	// Counters reads them; the error wraps kernel.ErrNoEvidence if they have to be set again.
-	Counters(ctx context.Context, families []config.Family) (map[config.Family]map[string]health.Packets, error)
+	// RemoveEvidence removes them: a managed firewall counts by itself.
+	RemoveEvidence(ctx context.Context) error
+	// Counters reads those of a table; the error wraps kernel.ErrNoEvidence if they have to be set again.
+	Counters(ctx context.Context, table string, families []config.Family) (map[config.Family]map[string]health.Packets, error)
 	// Release makes the kernel forget the connections with a mark, so that they begin anew elsewhere.
 	Release(ctx context.Context, family config.Family, mark, mask uint32) (released int, err error)
 }
@@ -43,6 +46,7 @@ type sample struct {
 
 // watched is what the sampler reads the counters of.
 type watched struct {
+	table      string // firewall.ManagedTable is the guard's to make, firewall.EvidenceTable the sampler's
 	families   []config.Family
 	interfaces []string
 }
@@ -89,13 +93,16 @@ func (s *sampler) read(ctx context.Context) (time.Duration, *sample) {
 		return againAfter, nil // the loop says soon what to watch
 	}
 	if !s.ready {
-		if err := s.opts.Flows.SetEvidence(ctx, s.set.families, s.set.interfaces); err != nil {
+		if err := s.prepare(ctx); err != nil {
 			return s.without(ctx, err), nil
 		}
 		s.ready, s.told = true, false
 	}
 	began := time.Now()
-	packets, err := s.opts.Flows.Counters(ctx, s.set.families)
+	packets, err := s.opts.Flows.Counters(ctx, s.set.table, s.set.families)
+	if errors.Is(err, kernel.ErrNoEvidence) && s.set.table == firewall.ManagedTable {
+		return calmSample, nil // the guard makes the table, and tells of it; its making ends the pause
+	}
 	if errors.Is(err, kernel.ErrNoEvidence) {
 		s.opts.Logger.Info("the table that counts traffic was removed or changed by another program: making it again")
 		s.ready = false
@@ -106,6 +113,14 @@ func (s *sampler) read(ctx context.Context) (time.Duration, *sample) {
 	}
 	now := time.Now()
 	return max(s.pace(now, packets), costs*now.Sub(began)), &sample{at: now, packets: packets}
+}
+
+// prepare makes the counters where that is the sampler's to do.
+func (s *sampler) prepare(ctx context.Context) error {
+	if s.set.table == firewall.ManagedTable {
+		return s.opts.Flows.RemoveEvidence(ctx)
+	}
+	return s.opts.Flows.SetEvidence(ctx, s.set.families, s.set.interfaces)
 }
 
 // without says once that there is no evidence from traffic, and returns the pause until the next try.

@@ -238,15 +238,15 @@ func TestIPv6Solicited(t *testing.T) {
 	}
 	b.noLeaks()
 
-	// Without IPv6 in the file, nothing of it stays, nor the table that counts it; the IPv4 one does.
+	// Without IPv6 in the file, nothing of it stays, nor what counts it; what counts IPv4 does.
 	b.must(b.WriteConfig(strings.ReplaceAll(text, "  ipv6: auto\n", "")))
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("reload: %d: %s", code, out)
 	}
-	b.wait("the table that counts IPv6 is gone", 5*time.Second, func() bool {
-		tables, err := b.Router.Output("nft", "list", "tables")
+	b.wait("what counts IPv6 is gone", 5*time.Second, func() bool {
+		counters, err := b.Router.Output("nft", "list", "counters")
 		b.must(err)
-		return !strings.Contains(tables, "ip6 ftr_evidence") && strings.Contains(tables, "ip ftr_evidence")
+		return !strings.Contains(counters, "-ip6-") && strings.Contains(counters, "counter sending-ip-wan1 ")
 	})
 	b.wait("rules and routes of IPv6 are gone", soon, func() bool {
 		return !strings.Contains(b.ip("-6", "rule")+b.ip("-6", "route", "show", "table", "all"), "proto 117")

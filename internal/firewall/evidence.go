@@ -24,12 +24,14 @@ var (
 // Owns tells whether an nft table is one of this program's, by its name.
 func Owns(table string) bool { return table == "ftr" || strings.HasPrefix(table, "ftr_") }
 
-// Tally is what one counter of the evidence table counts. Every packet is in at most one tally.
+// Tally is what one counter counts, in the evidence tables or in that of a managed firewall. Every packet is in at
+// most one tally.
 //
 // Only connections that began on this side count: their packets out, and what comes back to exactly
 // these. ARP, router advertisements, scans and connections from outside are in no tally. Neither is
 // ICMP: the answers to our own echoes are judged by themselves, and an unreachable from the
-// provider's router is no reply of the one who was asked.
+// provider's router is no reply of the one who was asked. (A managed firewall counts what clients send of the
+// latter, which is rare, to spare each packet the question.)
 type Tally uint8
 
 // The tallies.
@@ -45,24 +47,33 @@ var tallies = [...]string{"opening", "sending", "accepting", "replying"}
 // String returns the word that begins the counter's name.
 func (t Tally) String() string { return tallies[t] }
 
-// counterName names an object of nft, whose identifiers know all characters of an interface name
-// (config checks them) but "="; a slash is in no interface name.
-func counterName(t Tally, iface string) string {
-	return t.String() + "-" + strings.ReplaceAll(iface, "=", "/")
+// Count is a counter: what it counts, and of what.
+type Count struct {
+	Family    config.Family
+	Tally     Tally
+	Interface string
 }
 
-// ParseCounter is the inverse of the naming of counters in Evidence.
-func ParseCounter(name string) (t Tally, iface string, ok bool) {
-	word, iface, ok := strings.Cut(name, "-")
-	i := slices.Index(tallies[:], word)
-	if !ok || i < 0 || iface == "" {
-		return 0, "", false
+// name names the counter in nft, whose identifiers know all characters of an interface name (config checks
+// them) but "="; a slash is in no interface name.
+func (c Count) name() string {
+	return c.Tally.String() + "-" + nftFamily(c.Family) + "-" + strings.ReplaceAll(c.Interface, "=", "/")
+}
+
+// ParseCount reads the name of a counter.
+func ParseCount(name string) (c Count, ok bool) {
+	word, rest, _ := strings.Cut(name, "-")
+	family, iface, _ := strings.Cut(rest, "-")
+	t := slices.Index(tallies[:], word)
+	f := slices.IndexFunc(families[:], func(f config.Family) bool { return nftFamily(f) == family })
+	if t < 0 || f < 0 || iface == "" {
+		return Count{}, false
 	}
-	return Tally(i), strings.ReplaceAll(iface, "/", "="), true
+	return Count{families[f], Tally(t), strings.ReplaceAll(iface, "/", "=")}, true
 }
 
 // Evidence returns the text for "nft -f -" that makes or replaces the evidence tables of the families,
-// in one transaction. Counters begin at zero. The cost per packet does not grow with the number of
+// in one transaction. They are for a manual firewall: a managed one counts in its own table (Counts). Counters begin at zero. The cost per packet does not grow with the number of
 // interfaces. An interface need not exist.
 //
 // The maps from interface to counter are anonymous, so that they live and die with their rule: a
@@ -75,7 +86,7 @@ func Evidence(families []config.Family, interfaces []string) string {
 		fmt.Fprintf(&b, "table %s %s {\n", nftFamily(f), EvidenceTable)
 		for t := range tallies {
 			for _, name := range interfaces {
-				fmt.Fprintf(&b, "\tcounter %s { }\n", counterName(Tally(t), name))
+				fmt.Fprintf(&b, "\tcounter %s { }\n", Count{f, Tally(t), name}.name())
 			}
 		}
 		if len(interfaces) > 0 {
@@ -86,7 +97,7 @@ func Evidence(families []config.Family, interfaces []string) string {
 	return b.String()
 }
 
-// Uses is how many rules count a tally: what is received is counted where it goes through to somebody
+// Uses is how many rules of an evidence table count a tally: what is received is counted where it goes through to somebody
 // inside, or comes to the router itself.
 func (t Tally) Uses() int {
 	if t == Accepting || t == Replying {
@@ -108,7 +119,7 @@ func evidenceChains(b *strings.Builder, f config.Family, interfaces []string) {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			fmt.Fprintf(b, ` "%s" : "%s"`, name, counterName(t, name))
+			fmt.Fprintf(b, ` "%s" : "%s"`, name, Count{f, t, name}.name())
 		}
 		b.WriteString(" }" + end + "\n")
 	}

@@ -19,7 +19,7 @@ import (
 var bothFamilies = []config.Family{config.IPv4, config.IPv6}
 
 // oddNames are all kinds of names that config lets pass.
-var oddNames = []string{"eth0", "eth0.100", "3g", "=x", ".a", "_", "a=b-c.d_e", "fifteen-letters", "meta", "opening-eth0"}
+var oddNames = []string{"eth0", "eth0.100", "3g", "=x", ".a", "_", "a=b-c.d_e", "fifteen-letters", "meta", "opening-eth0", "ip6-a"}
 
 var evidenceGoldens = map[string]string{
 	"evidence":          firewall.Evidence([]config.Family{config.IPv4}, []string{"eth1", "eth2.100", "ppp0"}),
@@ -106,31 +106,33 @@ func TestEvidenceAccepted(t *testing.T) {
 }
 
 // Every counter's name is read back as the tally and the interface that it was made for.
-func TestParseCounter(t *testing.T) {
-	found := map[string]int{}
+func TestParseCount(t *testing.T) {
+	found := map[firewall.Count]int{}
 	for line := range strings.SplitSeq(evidenceGoldens["evidence-families"], "\n") {
 		fields := strings.Fields(line)
 		if len(fields) == 0 || fields[0] != "counter" {
 			continue
 		}
-		tally, iface, ok := firewall.ParseCounter(fields[1])
+		c, ok := firewall.ParseCount(fields[1])
 		if !ok {
 			t.Errorf("not understood: %s", fields[1])
 		}
-		found[tally.String()+" "+iface]++
+		found[c]++
 	}
-	want := map[string]int{}
+	want := map[firewall.Count]int{}
 	for _, tally := range []firewall.Tally{firewall.Opening, firewall.Sending, firewall.Accepting, firewall.Replying} {
 		for _, name := range oddNames {
-			want[tally.String()+" "+name] = len(bothFamilies)
+			for _, f := range bothFamilies {
+				want[firewall.Count{Family: f, Tally: tally, Interface: name}] = 1
+			}
 		}
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("counters (-want +got):\n%s", diff)
 	}
-	for _, name := range []string{"", "-", "opening", "opening-", "others-eth0", "Opening-eth0"} {
-		if tally, iface, ok := firewall.ParseCounter(name); ok {
-			t.Errorf("%q was read as %s of %q", name, tally, iface)
+	for _, name := range []string{"", "-", "opening", "opening-", "opening-eth0", "opening-ip-", "opening-inet-eth0", "others-ip-eth0", "Opening-ip-eth0"} {
+		if c, ok := firewall.ParseCount(name); ok {
+			t.Errorf("%q was read as %+v", name, c)
 		}
 	}
 }

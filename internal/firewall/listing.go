@@ -127,7 +127,7 @@ func (t Table) Have(normal, live Listing) (Table, Drift) {
 		}
 		drift.Changed = append(drift.Changed, name)
 		kind, word, _ := strings.Cut(name, " ")
-		whole = whole && slices.Contains([]Kind{Chain, Set, Map}, Kind(kind))
+		whole = whole && slices.Contains([]Kind{Chain, Set, Map, Counter}, Kind(kind))
 		have.Objects = append(have.Objects, Object{Kind: Kind(kind), Name: word})
 	}
 	if !whole {

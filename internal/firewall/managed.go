@@ -27,13 +27,14 @@ const untranslatable = "ct status confirmed accept"
 
 // Managed returns the nft table that a managed firewall needs: connections remember their line in their
 // mark, their packets get it back before they are routed, new ones are dealt to the lines of turns, and
-// what leaves a line carries its address. Of marks, only the bits of the two masks are read and written,
+// what leaves a line carries its address. Packets are counted on the way. Of marks, only the bits of the two masks are read and written,
 // since nft cannot combine two registers: a verdict map leads to a small chain for each line, which sets
 // them to constants. What a packet costs does not grow with the number of lines.
 //
 // Only first packets pass through the chains of type nat (nft(8), chain types).
 func Managed(cfg *config.Config, turns []Turn) Table {
 	m := managed{cfg: cfg}
+	m.counters()
 	m.sets()
 	m.restore()
 	m.begin(turns)
@@ -59,19 +60,27 @@ func hook(kind, hook string, priority int) string {
 	return fmt.Sprintf("type %s hook %s priority %d; policy accept;", kind, hook, priority)
 }
 
-// restore gives packets the mark of their connection. Where nobody else has marks, on the packet or on the
-// connection, it is copied as a whole: that is what most packets need, and costs a third. What comes from a
-// line is marked too, since to tell it apart would cost more than it spares. It goes inside, where main leads
-// it, or to the router. There the mark is taken away again: what the router unpacks, if it is the end of a
-// tunnel, would inherit it and be kept on the tunnel's line.
+// restore gives packets the mark of their connection, and counts them. Where nobody else has marked the packet,
+// that is one rule without a verdict map: what most packets need. What comes back to a connection that began
+// inside goes to the router, or inside, where main leads it, and needs no mark. What else comes from a line is
+// marked too, since to tell it apart would cost more than it spares. At the router the mark is taken away again:
+// what the router unpacks, if it is the end of a tunnel, would inherit it and be kept on the tunnel's line.
 func (m *managed) restore() {
-	mask := m.cfg.Numbers.Mask
-	known := func(u config.Uplink) string { return fmt.Sprintf("%#x : goto %s", u.Mark, lineChain(u)) }
-	rules := m.inFamilies("", fmt.Sprintf("ct mark & %#x vmap { %%s }", mask), known)
-	whole := fmt.Sprintf("meta mark 0 ct mark & %#x == 0 meta mark set ct mark accept", ^mask)
-	m.chain("restore", hook("filter", "prerouting", restorePriority), slices.Concat([]string{whole}, rules, m.strays())...)
-	m.chain("restore_own", hook("route", "output", restorePriority), append(rules, m.lead()...)...)
-	m.chain("arrive", hook("filter", "input", restorePriority), fmt.Sprintf("ct mark & %#[1]x != 0 meta mark set meta mark & %#x", mask, ^mask))
+	mask, o := m.cfg.Numbers.Mask, m.origins()
+	mark := func(u config.Uplink) string { return fmt.Sprintf("%#x : goto %s", u.Mark, lineChain(u)) }
+	known := m.inFamilies("", fmt.Sprintf("ct mark & %#x vmap { %%s }", mask), mark)
+	first := fmt.Sprintf("meta mark 0 meta mark set ct mark & %#x ", mask)
+	rules, own := []string{first + "accept"}, known
+	if Counts(m.cfg) {
+		counts := fmt.Sprintf("ct mark & %#x != 0 jump sent", o.mask)
+		rules = []string{"ct direction reply goto back", first + m.count(Sending, m.used()...) + " accept", counts}
+		own = append([]string{"ct direction original " + counts}, known...)
+	}
+	m.counting(known)
+	m.chain("restore", hook("filter", "prerouting", restorePriority), slices.Concat(rules, known, m.strays())...)
+	m.chain("restore_own", hook("route", "output", restorePriority), slices.Concat(own, m.lead())...)
+	m.chain("arrive", hook("filter", "input", restorePriority),
+		fmt.Sprintf("ct mark & %#x != 0 meta mark set meta mark & %#x", mask, ^(mask|o.mask)))
 }
 
 // begin decides over new connections: what comes in on a line stays there, so that its answers leave
@@ -135,7 +144,11 @@ func (m *managed) leave() {
 	rules := append([]string{untranslatable}, m.inFamilies("", "oifname vmap { %s }", by)...)
 	m.chain("leave", hook("nat", "postrouting", leavePriority), rules...)
 	for _, u := range m.cfg.Uplinks {
-		m.chain(leaveChain(u), "", append([]string{m.remember(u)}, m.translation(u)...)...)
+		rules := []string{m.remember(u)}
+		if Counts(m.cfg) {
+			rules = append(rules, "jump begun")
+		}
+		m.chain(leaveChain(u), "", append(rules, m.translation(u)...)...)
 	}
 }
 
@@ -180,9 +193,10 @@ func (m *managed) lines() {
 	}
 }
 
-// remember writes the line into the connection's mark.
+// remember writes the line into the connection's mark. A connection that another one has led to expect (nf_conntrack
+// helpers) has inherited its mark, with an origin that need not be its own.
 func (m *managed) remember(u config.Uplink) string {
-	return fmt.Sprintf("ct mark set ct mark & %#x | %#x", ^m.cfg.Numbers.Mask, u.Mark)
+	return fmt.Sprintf("ct mark set ct mark & %#x | %#x", ^(m.cfg.Numbers.Mask | m.origins().mask), u.Mark)
 }
 
 // comment names the uplink in a listing.

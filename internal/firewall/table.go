@@ -13,9 +13,10 @@ type Kind string
 
 // The kinds of objects.
 const (
-	Chain Kind = "chain"
-	Set   Kind = "set"
-	Map   Kind = "map"
+	Chain   Kind = "chain"
+	Set     Kind = "set"
+	Map     Kind = "map"
+	Counter Kind = "counter"
 )
 
 // Object is a part of an nft table that is replaced as a whole.
@@ -95,7 +96,9 @@ func Update(have, want Table) string {
 		case h.Equal(w) || h.Dynamic:
 			continue
 		}
-		empty(&b, h)
+		if h.Kind != Counter {
+			empty(&b, h)
+		}
 	}
 	for _, w := range want.Objects {
 		if h, ok := have.object(w); !ok || !h.Equal(w) {
@@ -105,7 +108,7 @@ func Update(have, want Table) string {
 	if len(refill) > 0 {
 		Table{refill}.write(&b, ManagedTable, "")
 	}
-	for _, kind := range []Kind{Chain, Map, Set} { // whoever refers to another one goes first
+	for _, kind := range []Kind{Chain, Map, Set, Counter} { // whoever refers to another one goes first
 		for _, o := range gone {
 			if o.Kind == kind {
 				b.WriteString("delete " + string(o.Kind) + " inet " + ManagedTable + " " + o.Name + "\n")
@@ -120,11 +123,11 @@ func empty(b *strings.Builder, o Object) {
 	b.WriteString("flush " + string(o.Kind) + " inet " + ManagedTable + " " + o.Name + "\n")
 }
 
-// object returns what stands in an object's place: chains have names of their own, sets and maps share
-// theirs.
+// object returns what stands in an object's place: chains and counters have names of their own, sets and maps
+// share theirs.
 func (t Table) object(like Object) (Object, bool) {
 	i := slices.IndexFunc(t.Objects, func(o Object) bool {
-		return o.Name == like.Name && (o.Kind == Chain) == (like.Kind == Chain)
+		return o.Name == like.Name && (o.Kind == Chain) == (like.Kind == Chain) && (o.Kind == Counter) == (like.Kind == Counter)
 	})
 	if i < 0 {
 		return Object{}, false
@@ -136,7 +139,12 @@ func (t Table) object(like Object) (Object, bool) {
 func (t Table) write(b *strings.Builder, name, flags string) {
 	b.WriteString("table inet " + name + " {\n" + flags)
 	for _, o := range t.Objects {
-		b.WriteString("\t" + string(o.Kind) + " " + o.Name + " {\n")
+		b.WriteString("\t" + string(o.Kind) + " " + o.Name + " {")
+		if o.Kind == Counter {
+			b.WriteString(" }\n")
+			continue
+		}
+		b.WriteString("\n")
 		if o.Header != "" {
 			b.WriteString("\t\t" + o.Header + "\n")
 		}

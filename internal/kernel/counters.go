@@ -33,11 +33,12 @@ const (
 // ErrNoEvidence is wrapped by the error of Counters if the tables have to be set again.
 var ErrNoEvidence = firewall.ErrNoEvidence
 
-// Counters returns what was sent through each interface and replied to it, by family and interface, as
-// the evidence tables of SetEvidence count it. All is read by one request. Every one of the families
-// must have a whole table, else the error wraps ErrNoEvidence.
-func (k *Kernel) Counters(ctx context.Context, families []config.Family) (map[config.Family]map[string]health.Packets, error) {
-	counts, err := k.counters(ctx)
+// Counters returns what was sent through each interface and replied to it, by family and interface, as the tables
+// of a name count it: firewall.EvidenceTable, made by SetEvidence, or firewall.ManagedTable, made by SetFirewall.
+// All is read by one request. Every one of the families must be counted, by whole tables, else the error wraps
+// ErrNoEvidence.
+func (k *Kernel) Counters(ctx context.Context, table string, families []config.Family) (map[config.Family]map[string]health.Packets, error) {
+	counts, err := k.counters(ctx, table)
 	if err != nil {
 		return nil, fmt.Errorf("read traffic counters: %w", err)
 	}
@@ -49,11 +50,11 @@ func (k *Kernel) Counters(ctx context.Context, families []config.Family) (map[co
 	return counts, nil
 }
 
-func (k *Kernel) counters(ctx context.Context) (map[config.Family]map[string]health.Packets, error) {
+func (k *Kernel) counters(ctx context.Context, table string) (map[config.Family]map[string]health.Packets, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	b, err := encodeCounters()
+	b, err := encodeCounters(table)
 	if err != nil {
 		return nil, err
 	}
@@ -63,44 +64,42 @@ func (k *Kernel) counters(ctx context.Context) (map[config.Family]map[string]hea
 	}
 	counts := map[config.Family]map[string]health.Packets{}
 	for _, m := range messages {
-		c, ok, err := decodeCounter(m.Data)
+		c, ok, err := decodeCounter(m.Data, table)
 		switch {
 		case err != nil:
 			return nil, err
 		case !ok:
 			continue
-		case int(c.use) < c.tally.Uses():
+		case table == firewall.EvidenceTable && int(c.use) < c.Tally.Uses(): // the other one is looked after as a whole
 			return nil, firewall.ErrNoEvidence
 		}
-		if counts[c.family] == nil {
-			counts[c.family] = map[string]health.Packets{}
+		if counts[c.Family] == nil {
+			counts[c.Family] = map[string]health.Packets{}
 		}
-		counts[c.family][c.iface] = c.addTo(counts[c.family][c.iface])
+		counts[c.Family][c.Interface] = c.addTo(counts[c.Family][c.Interface])
 	}
 	return counts, nil
 }
 
-// encodeCounters writes the body of the request for all counters in our tables of any family.
-func encodeCounters() ([]byte, error) {
+// encodeCounters writes the body of the request for all counters in tables of a name, of any family.
+func encodeCounters(table string) ([]byte, error) {
 	e := netlink.NewAttributeEncoder()
 	e.ByteOrder = binary.BigEndian
-	e.String(nftaTable, firewall.EvidenceTable)
+	e.String(nftaTable, table)
 	e.Uint32(nftaObjType, nftObjectCounter)
 	return body(make([]byte, nfgenmsg), e)
 }
 
-// counter is one named counter of an evidence table.
+// counter is one named counter.
 type counter struct {
-	family  config.Family
-	tally   firewall.Tally
-	iface   string
+	firewall.Count
 	use     uint32 // how many rules or maps use it
 	packets uint64
 }
 
 // addTo adds the counter to the sum that it is part of.
 func (c counter) addTo(p health.Packets) health.Packets {
-	switch c.tally {
+	switch c.Tally {
 	case firewall.Opening:
 		p.Opened += c.packets
 		p.Sent += c.packets
@@ -115,13 +114,12 @@ func (c counter) addTo(p health.Packets) health.Packets {
 	return p
 }
 
-// decodeCounter reads a counter; ok is false for what is none of ours.
-func decodeCounter(b []byte) (c counter, ok bool, err error) {
+// decodeCounter reads a counter of the tables of a name; ok is false for what is none of ours.
+func decodeCounter(b []byte, of string) (c counter, ok bool, err error) {
 	if len(b) < nfgenmsg {
 		return counter{}, false, fmt.Errorf("decode a counter: %w", errShort)
 	}
 	var table, name, kind []byte
-	use := uint32(0)
 	for rest := b[nfgenmsg:]; len(rest) > 0; {
 		var a attribute
 		if a, rest, err = nextAttribute(rest); err != nil {
@@ -136,7 +134,7 @@ func decodeCounter(b []byte) (c counter, ok bool, err error) {
 			kind = a.value
 		case nftaObjUse:
 			if len(a.value) == 4 {
-				use = binary.BigEndian.Uint32(a.value)
+				c.use = binary.BigEndian.Uint32(a.value)
 			}
 		case nftaObjData:
 			if c.packets, err = decodePackets(a.value); err != nil {
@@ -144,13 +142,12 @@ func decodeCounter(b []byte) (c counter, ok bool, err error) {
 			}
 		}
 	}
-	c.family, ok = familyOf(b[0])
-	if !ok || string(table) != firewall.EvidenceTable || string(kind) != "\x00\x00\x00\x01" {
+	if string(table) != of || string(kind) != "\x00\x00\x00\x01" {
 		return counter{}, false, nil
 	}
-	c.use = use
-	c.tally, c.iface, ok = firewall.ParseCounter(string(name))
-	if !ok {
+	// Somebody may have a table of the same name in another family.
+	family, single := familyOf(b[0])
+	if c.Count, ok = firewall.ParseCount(string(name)); !ok || single && c.Family != family || single != (of == firewall.EvidenceTable) {
 		return counter{}, false, nil
 	}
 	return c, true, nil

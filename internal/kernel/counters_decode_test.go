@@ -35,21 +35,24 @@ func object(t testing.TB, family byte, table, name string, kind, use uint32, pac
 }
 
 func TestDecodeCounter(t *testing.T) {
-	const table = firewall.EvidenceTable
+	const table, managed = firewall.EvidenceTable, firewall.ManagedTable
 	for _, tt := range []struct {
-		name string
-		b    []byte
-		want counter
-		ok   bool
+		name, of string
+		b        []byte
+		want     counter
+		ok       bool
 	}{
-		{"IPv4", object(t, unix.AF_INET, table, "opening-eth0.1", 1, 1, 1<<40), counter{config.IPv4, firewall.Opening, "eth0.1", 1, 1 << 40}, true},
-		{"IPv6", object(t, unix.AF_INET6, table, "replying-a/b", 1, 0, 7), counter{config.IPv6, firewall.Replying, "a=b", 0, 7}, true},
-		{"inet", object(t, unix.NFPROTO_INET, table, "opening-eth0", 1, 1, 1), counter{}, false},
-		{"another table", object(t, unix.AF_INET, "filter", "opening-eth0", 1, 1, 1), counter{}, false},
-		{"a quota", object(t, unix.AF_INET, table, "opening-eth0", 2, 1, 1), counter{}, false},
-		{"another name", object(t, unix.AF_INET, table, "eth0", 1, 1, 1), counter{}, false},
+		{"IPv4", table, object(t, unix.AF_INET, table, "opening-ip-eth0.1", 1, 1, 1<<40), counter{firewall.Count{Family: config.IPv4, Tally: firewall.Opening, Interface: "eth0.1"}, 1, 1 << 40}, true},
+		{"IPv6", table, object(t, unix.AF_INET6, table, "replying-ip6-a/b", 1, 0, 7), counter{firewall.Count{Family: config.IPv6, Tally: firewall.Replying, Interface: "a=b"}, 0, 7}, true},
+		{"managed", managed, object(t, unix.NFPROTO_INET, managed, "sending-ip6-eth0", 1, 2, 3), counter{firewall.Count{Family: config.IPv6, Tally: firewall.Sending, Interface: "eth0"}, 2, 3}, true},
+		{"of the other family", table, object(t, unix.AF_INET, table, "opening-ip6-eth0", 1, 1, 1), counter{}, false},
+		{"inet", table, object(t, unix.NFPROTO_INET, table, "opening-ip-eth0", 1, 1, 1), counter{}, false},
+		{"not inet", managed, object(t, unix.AF_INET, managed, "opening-ip-eth0", 1, 1, 1), counter{}, false},
+		{"another table", table, object(t, unix.AF_INET, "filter", "opening-ip-eth0", 1, 1, 1), counter{}, false},
+		{"a quota", table, object(t, unix.AF_INET, table, "opening-ip-eth0", 2, 1, 1), counter{}, false},
+		{"another name", table, object(t, unix.AF_INET, table, "eth0", 1, 1, 1), counter{}, false},
 	} {
-		got, ok, err := decodeCounter(tt.b)
+		got, ok, err := decodeCounter(tt.b, tt.of)
 		if err != nil || ok != tt.ok || got != tt.want {
 			t.Errorf("%s: %+v, %v, %v; want %+v, %v", tt.name, got, ok, err, tt.want, tt.ok)
 		}
@@ -57,7 +60,7 @@ func TestDecodeCounter(t *testing.T) {
 }
 
 func TestEncodeCounters(t *testing.T) {
-	b, err := encodeCounters()
+	b, err := encodeCounters(firewall.EvidenceTable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,15 +77,15 @@ func TestEncodeCounters(t *testing.T) {
 // FuzzDecodeCounter holds that nothing the kernel may say is too much for the decoder, and that what it
 // reads has a family and a name.
 func FuzzDecodeCounter(f *testing.F) {
-	f.Add(object(f, unix.AF_INET, firewall.EvidenceTable, "opening-eth0", 1, 1, 5))
+	f.Add(object(f, unix.AF_INET, firewall.EvidenceTable, "opening-ip-eth0", 1, 1, 5))
 	f.Add(object(f, unix.AF_INET6, "x", "y", 3, 0, 0))
 	f.Add([]byte{2, 0, 0, 0, 3, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, ok, err := decodeCounter(b)
+		c, ok, err := decodeCounter(b, firewall.EvidenceTable)
 		switch {
 		case err != nil && ok, !ok && c != counter{}:
 			t.Errorf("%+v, %v, %v", c, ok, err)
-		case ok && (c.iface == "" || c.family != config.IPv4 && c.family != config.IPv6):
+		case ok && (c.Interface == "" || c.Family != config.IPv4 && c.Family != config.IPv6):
 			t.Errorf("no name or family: %+v", c)
 		}
 	})

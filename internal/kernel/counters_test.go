@@ -5,28 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"golang.org/x/net/icmp"
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
 	"ftr/internal/firewall"
 	"ftr/internal/health"
 	"ftr/internal/kernel"
-	"ftr/internal/netns"
 )
 
-// evidence reads the counters of w0 in a family.
-func (w *realWorld) evidence(f config.Family) health.Packets {
+// evidence reads a table's counters of w0 in a family.
+func (w *realWorld) evidence(table string, f config.Family) health.Packets {
 	w.t.Helper()
-	counts, err := w.Counters(context.Background(), both)
+	counts, err := w.Counters(context.Background(), table, both)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -44,154 +38,40 @@ func (w *realWorld) setEvidence(interfaces ...string) {
 	}
 }
 
-// peers are the networks of a router with one line: a client inside, and a host outside.
-type peers struct {
-	*realWorld
-	client, outside *netns.NS
-}
-
-func newPeers(t *testing.T) *peers {
-	w := newRealWorld(t, "router")
-	p := &peers{realWorld: w, client: namespace(t, "client"), outside: namespace(t, "outside")}
-	w.script(`
-		link add lan0 type veth peer name eth0 netns client
-		addr add 192.168.1.1/24 dev lan0
-		addr add fd00:1::1/64 dev lan0 nodad
-		link set lan0 up
-		link add w0 type veth peer name eth0 netns outside
-		addr add 192.0.2.2/24 dev w0
-		addr add fd00:2::2/64 dev w0 nodad
-		link set w0 up
-	`)
-	for ns, lines := range map[*netns.NS][]string{
-		p.client:  {"addr add 192.168.1.2/24 dev eth0", "addr add fd00:1::2/64 dev eth0 nodad", "link set eth0 up", "route add default via 192.168.1.1", "route add ::/0 via fd00:1::1"},
-		p.outside: {"addr add 192.0.2.1/24 dev eth0", "addr add fd00:2::1/64 dev eth0 nodad", "link set eth0 up", "route add 192.168.1.0/24 via 192.0.2.2", "route add fd00:1::/64 via fd00:2::2"},
-	} {
-		if err := ns.Batch(lines...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := w.ns.Do(func() error {
-		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0), os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func namespace(t *testing.T, name string) *netns.NS {
-	t.Helper()
-	ns, err := netns.New(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := ns.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return ns
-}
-
-// echo answers datagrams on a port, and only accepts TCP connections.
-func echo(t *testing.T, ns *netns.NS, port string) {
-	t.Helper()
-	var datagrams net.PacketConn
-	var listener net.Listener
-	err := ns.Do(func() (err error) {
-		if datagrams, err = net.ListenPacket("udp", ":"+port); err == nil {
-			listener, err = net.Listen("tcp", ":"+port)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{}, 2)
-	go func() {
-		defer func() { done <- struct{}{} }()
-		b := make([]byte, 100)
-		for {
-			n, from, err := datagrams.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			datagrams.WriteTo(b[:n], from)
-		}
-	}()
-	go func() {
-		defer func() { done <- struct{}{} }()
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			defer c.Close()
-		}
-	}()
-	t.Cleanup(func() { datagrams.Close(); listener.Close(); <-done; <-done })
-}
-
-// dial connects from a namespace, for as long as the test runs.
-func dial(t *testing.T, ns *netns.NS, network, address string) net.Conn {
-	t.Helper()
-	var c net.Conn
-	err := ns.Do(func() (err error) {
-		dialer := net.Dialer{Timeout: patience}
-		c, err = dialer.Dial(network, address)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// ping sends an ICMP echo request and waits for the reply.
-func ping(t *testing.T, ns *netns.NS, f config.Family, address string) {
-	t.Helper()
-	network, m, reply := "ip4:icmp", icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: 1}}, byte(ipv4.ICMPTypeEchoReply)
-	if f == config.IPv6 {
-		network, m.Type, reply = "ip6:ipv6-icmp", ipv6.ICMPTypeEchoRequest, byte(ipv6.ICMPTypeEchoReply)
-	}
-	b, err := m.Marshal(nil) // the kernel computes the checksum of ICMPv6
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := dial(t, ns, network, strings.Trim(address, "[]"))
-	if _, err := c.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	c.SetReadDeadline(time.Now().Add(patience))
-	header := map[config.Family]int{config.IPv4: 20}[f] // a connected socket gives it, for IPv4
-	for b = make([]byte, 100); b[header] != reply; {
-		if _, err := c.Read(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// ask sends a datagram and waits for the echo.
-func ask(t *testing.T, c net.Conn) {
-	t.Helper()
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	c.SetReadDeadline(time.Now().Add(patience))
-	if _, err := c.Read(make([]byte, 9)); err != nil {
-		t.Fatal(err)
-	}
-}
+// countingFile has the line of peers, whose traffic the managed firewall counts.
+const countingFile = `firewall: managed
+uplinks: [{interface: w0, type: static, ip: 192.0.2.2, gateway: 192.0.2.1, priority_group: 1, ipv6: {ip: "fd00:2::2", gateway: "fd00:2::1"}}]
+downlinks: {lan: lan0}
+tests: {ips: [192.0.2.1, "fd00:2::1"]}
+`
 
 // TestCounters holds that only replies to what was sent through the line count, whatever else comes.
 func TestCounters(t *testing.T) {
 	p := newPeers(t)
 	echo(t, p.outside, "7")
+	p.setEvidence("w0", "w1")
+	p.counts(firewall.EvidenceTable)
+}
+
+// TestCountersManaged holds the table of a managed firewall to the same.
+func TestCountersManaged(t *testing.T) {
+	p := newPeers(t)
+	echo(t, p.outside, "7")
+	cfg, problems := config.Parse("test.conf", []byte(countingFile))
+	if cfg == nil {
+		t.Fatal(problems)
+	}
+	if _, err := p.SetFirewall(t.Context(), firewall.Managed(cfg, nil)); err != nil {
+		t.Fatal(err)
+	}
+	p.counts(firewall.ManagedTable)
+}
+
+// counts has packets of all kinds pass, and holds the counters of a table to what they should show.
+func (p *peers) counts(table string) {
+	t := p.t
 	echo(t, p.client, "7")
 	echo(t, p.ns, "7")
-	p.setEvidence("w0", "w1")
 	for _, f := range both {
 		outside, client, own := "192.0.2.1", "192.168.1.2", "192.0.2.2"
 		if f == config.IPv6 {
@@ -213,14 +93,33 @@ func TestCounters(t *testing.T) {
 				ask(t, established)
 			}, health.Packets{Sent: 1, Replied: 1}},
 			{"more of it", func() { ask(t, established) }, health.Packets{Sent: 1, Replied: 1}},
-			{"UDP of the router itself", func() { ask(t, dial(t, p.ns, "udp", outside+":7")) }, health.Packets{Sent: 1, Replied: 1}},
+			{"with marks of others", func() {
+				p.meanwhile(p.ns, "hook prerouting priority -300; meta mark set 0x5000000;", func() { ask(t, established) })
+			}, health.Packets{Sent: 1, Replied: 1}},
+			{"UDP of the router itself", func() {
+				c := dial(t, p.ns, "udp", outside+":7")
+				ask(t, c)
+				ask(t, c)
+			}, health.Packets{Sent: 2, Replied: 2}},
 			{"TCP handshake", func() { dial(t, p.client, "tcp", outside+":7") }, health.Packets{Sent: 2, Replied: 1, Opened: 1, Accepted: 1}},
+			{"TCP of the router itself", func() { dial(t, p.ns, "tcp", outside+":7") }, health.Packets{Sent: 2, Replied: 1, Opened: 1, Accepted: 1}},
 			{"TCP refused", func() {
 				err := p.client.Do(func() error { _, err := net.Dial("tcp", outside+":8"); return err })
 				if !errors.Is(err, unix.ECONNREFUSED) {
 					t.Fatal(err)
 				}
 			}, health.Packets{Sent: 1, Replied: 1, Opened: 1, Accepted: 1}},
+			{"TCP silent, and tried again", func() {
+				p.meanwhile(p.outside, "hook input"+dropped, func() { p.attempts(f, outside+":10", 2) })
+			}, health.Packets{Sent: 2, Opened: 2}},
+			{"what a filter keeps from leaving", func() {
+				p.meanwhile(p.ns, "hook forward"+dropped, func() {
+					p.attempts(f, outside+":11", 2)
+					if _, err := dial(t, p.client, "udp", outside+":11").Write([]byte("x")); err != nil {
+						t.Fatal(err)
+					}
+				})
+			}, health.Packets{}},
 			{"connections from outside", func() {
 				ask(t, dial(t, p.outside, "udp", client+":7"))
 				ask(t, dial(t, p.outside, "udp", own+":7"))
@@ -239,12 +138,12 @@ func TestCounters(t *testing.T) {
 			{"inside", func() { ask(t, dial(t, p.client, "udp", bracketed(f, "192.168.1.1", "fd00:1::1")+":7")) }, health.Packets{}},
 		} {
 			t.Run(fmt.Sprint(f, " ", step.name), func(t *testing.T) {
-				before := p.evidence(f)
+				before := p.evidence(table, f)
 				step.do()
 				// The last packet of a handshake may still be on its way.
 				var got health.Packets
 				for deadline := time.Now().Add(patience); ; {
-					now := p.evidence(f)
+					now := p.evidence(table, f)
 					got = health.Packets{Sent: now.Sent - before.Sent, Replied: now.Replied - before.Replied, Opened: now.Opened - before.Opened, Accepted: now.Accepted - before.Accepted}
 					if got == step.want || time.Now().After(deadline) {
 						break
@@ -280,19 +179,19 @@ func TestEvidenceGone(t *testing.T) {
 	} {
 		if commands != "" {
 			w.setEvidence("w0", "eth0.100")
-			if _, err := w.Counters(context.Background(), both); err != nil {
+			if _, err := w.Counters(context.Background(), firewall.EvidenceTable, both); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.ns.Run("nft", commands); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if counts, err := w.Counters(context.Background(), both); !errors.Is(err, firewall.ErrNoEvidence) {
+		if counts, err := w.Counters(context.Background(), firewall.EvidenceTable, both); !errors.Is(err, firewall.ErrNoEvidence) {
 			t.Errorf("after %q: %v, %v", commands, counts, err)
 		}
 	}
 	w.setEvidence("w0")
-	counts, err := w.Counters(context.Background(), both)
+	counts, err := w.Counters(context.Background(), firewall.EvidenceTable, both)
 	want := map[config.Family]map[string]health.Packets{config.IPv4: {"w0": {}}, config.IPv6: {"w0": {}}}
 	if diff := gocmp.Diff(want, counts); diff != "" || err != nil {
 		t.Errorf("counters (-want +got): %v\n%s", err, diff)
@@ -365,7 +264,7 @@ func TestCountersAreCheap(t *testing.T) {
 			const readings = 20
 			began := cpu(t)
 			for range readings {
-				counts, err := w.Counters(context.Background(), both[:1])
+				counts, err := w.Counters(context.Background(), firewall.EvidenceTable, both[:1])
 				if err != nil || len(counts[config.IPv4]) != tt.uplinks {
 					t.Fatalf("%d interfaces, %v", len(counts[config.IPv4]), err)
 				}

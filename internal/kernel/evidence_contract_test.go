@@ -18,7 +18,8 @@ type flowWorld interface {
 	Release(ctx context.Context, family config.Family, mark, mask uint32) (int, error)
 	SetEvidence(ctx context.Context, families []config.Family, interfaces []string) error
 	RemoveEvidence(ctx context.Context) error
-	Counters(ctx context.Context, families []config.Family) (map[config.Family]map[string]health.Packets, error)
+	SetFirewall(ctx context.Context, want firewall.Table) (firewall.Drift, error)
+	Counters(ctx context.Context, table string, families []config.Family) (map[config.Family]map[string]health.Packets, error)
 
 	AddFlows(f config.Family, mark uint32, count int)
 	FlushRuleset()
@@ -62,7 +63,7 @@ func TestFlowsAlike(t *testing.T) {
 
 			gone := func(families ...config.Family) {
 				t.Helper()
-				if _, err := w.Counters(ctx, families); !errors.Is(err, firewall.ErrNoEvidence) {
+				if _, err := w.Counters(ctx, firewall.EvidenceTable, families); !errors.Is(err, firewall.ErrNoEvidence) {
 					t.Errorf("counters of %v: %v", families, err)
 				}
 			}
@@ -71,7 +72,7 @@ func TestFlowsAlike(t *testing.T) {
 				if err := w.SetEvidence(ctx, families, interfaces); err != nil {
 					t.Fatal(err)
 				}
-				got, err := w.Counters(ctx, families)
+				got, err := w.Counters(ctx, firewall.EvidenceTable, families)
 				for _, f := range families {
 					want := map[string]health.Packets{}
 					for _, name := range interfaces {
@@ -99,7 +100,22 @@ func TestFlowsAlike(t *testing.T) {
 				}
 				gone(config.IPv4)
 			}
-			if _, err := w.Counters(ended, nil); !errors.Is(err, context.Canceled) {
+			table := firewall.Table{Objects: []firewall.Object{
+				{Kind: firewall.Counter, Name: "sending-ip-w0"}, {Kind: firewall.Counter, Name: "replying-ip-w1"}, {Kind: firewall.Counter, Name: "others"},
+			}}
+			if _, err := w.SetFirewall(ctx, table); err != nil {
+				t.Fatal(err)
+			}
+			got, err := w.Counters(ctx, firewall.ManagedTable, both[:1])
+			if diff := gocmp.Diff(map[config.Family]map[string]health.Packets{config.IPv4: {"w0": {}, "w1": {}}}, got); diff != "" || err != nil {
+				t.Errorf("counters of a managed firewall (-want +got): %v\n%s", err, diff)
+			}
+			gone(config.IPv4)
+			w.FlushRuleset()
+			if _, err := w.Counters(ctx, firewall.ManagedTable, both[:1]); !errors.Is(err, firewall.ErrNoEvidence) {
+				t.Errorf("counters of no managed firewall: %v", err)
+			}
+			if _, err := w.Counters(ended, firewall.EvidenceTable, nil); !errors.Is(err, context.Canceled) {
 				t.Errorf("counters with an ended context: %v", err)
 			}
 		})

@@ -21,6 +21,7 @@ func (k *Kernel) SetFirewall(ctx context.Context, want firewall.Table) (firewall
 	drift := firewallDrift(k.firewall, want)
 	if !drift.None() {
 		k.firewall = firewall.Table{Objects: slices.Clone(want.Objects)}
+		k.recount()
 		k.tell(routing.Hint{Ruleset: true})
 	}
 	return drift, nil
@@ -67,6 +68,7 @@ func (k *Kernel) ChangeFirewall(change func(*firewall.Table), remove bool) bool 
 	}
 	if !changed.Equal(k.firewall) {
 		k.firewall = changed
+		k.recount()
 		k.tell(routing.Hint{Ruleset: true})
 	}
 	return there

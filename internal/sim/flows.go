@@ -97,25 +97,47 @@ func (k *Kernel) dropEvidence() {
 func (k *Kernel) Count(f config.Family, name string, p health.Packets) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if sum, ok := k.evidence[f][name]; ok {
-		k.evidence[f][name] = health.Packets{
-			Sent: sum.Sent + p.Sent, Replied: sum.Replied + p.Replied,
-			Opened: sum.Opened + p.Opened, Accepted: sum.Accepted + p.Accepted,
+	for _, counts := range []map[config.Family]map[string]health.Packets{k.evidence, k.counted} {
+		if sum, ok := counts[f][name]; ok {
+			counts[f][name] = health.Packets{
+				Sent: sum.Sent + p.Sent, Replied: sum.Replied + p.Replied,
+				Opened: sum.Opened + p.Opened, Accepted: sum.Accepted + p.Accepted,
+			}
 		}
 	}
 }
 
+// recount has the table of a managed firewall count what it has counters for. Those that it had go on.
+func (k *Kernel) recount() {
+	before := k.counted
+	k.counted = map[config.Family]map[string]health.Packets{}
+	for _, o := range k.firewall.Objects {
+		c, ok := firewall.ParseCount(o.Name)
+		if o.Kind != firewall.Counter || !ok {
+			continue
+		}
+		if k.counted[c.Family] == nil {
+			k.counted[c.Family] = map[string]health.Packets{}
+		}
+		k.counted[c.Family][c.Interface] = before[c.Family][c.Interface]
+	}
+}
+
 // Counters returns what is counted, as kernel.Kernel does.
-func (k *Kernel) Counters(ctx context.Context, families []config.Family) (map[config.Family]map[string]health.Packets, error) {
+func (k *Kernel) Counters(ctx context.Context, table string, families []config.Family) (map[config.Family]map[string]health.Packets, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("read traffic counters: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	of := k.evidence
+	if table == firewall.ManagedTable {
+		of = k.counted
+	}
 	counts := map[config.Family]map[string]health.Packets{}
-	for f, table := range k.evidence {
-		if len(table) > 0 {
-			counts[f] = maps.Clone(table)
+	for f, lines := range of {
+		if len(lines) > 0 {
+			counts[f] = maps.Clone(lines)
 		}
 	}
 	for _, f := range families {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ftr/internal/config"
+	"ftr/internal/firewall"
 	"ftr/internal/health"
 	"ftr/internal/routing"
 	"ftr/internal/sim"
@@ -24,7 +25,7 @@ func TestCount(t *testing.T) {
 		k.Count(config.IPv4, "w1", health.Packets{Sent: 1})
 		k.Count(config.IPv6, "w0", health.Packets{Sent: 1})
 	}
-	got, err := k.Counters(t.Context(), families)
+	got, err := k.Counters(t.Context(), firewall.EvidenceTable, families)
 	must(t, err)
 	want := map[config.Family]map[string]health.Packets{config.IPv4: {"w0": {Sent: 8, Replied: 6, Opened: 4, Accepted: 2}}}
 	if d := cmp.Diff(want, got); d != "" {

@@ -44,6 +44,7 @@ type Kernel struct {
 	failures []error
 	watchers map[*watcher]bool
 	evidence map[config.Family]map[string]health.Packets // nil: no tables
+	counted  map[config.Family]map[string]health.Packets // by the table of a managed firewall
 	flows    map[flow]int
 	firewall firewall.Table // the managed one; the zero Table: none
 	markings []Marking
