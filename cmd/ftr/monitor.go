@@ -34,6 +34,7 @@ func monitorCommand(f *flags) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		useProcessors(len(cfg.Uplinks))
 		return monitor(cmd.Context(), f, cfg, cmd.ErrOrStderr())
 	})
 	c.Long = `monitor runs in the foreground until it is told to stop (Ctrl-C, SIGTERM). It sets up routes, rules and

@@ -90,6 +90,7 @@ func (s *service) Reload(ctx context.Context) error {
 		return s.configuration.Refused
 	}
 	s.prober.SetMark(cfg.Numbers.Unsteered()) // before policies could lead probes
+	useProcessors(len(cfg.Uplinks))
 	if err := s.daemon.Reload(ctx, cfg); err != nil {
 		return errors.Join(err, change.Drop())
 	}

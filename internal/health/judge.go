@@ -31,6 +31,8 @@ const (
 	// proofLasts is how long after its sending an answered probe proves that the gateway is reached: as long as
 	// the kernel waits for a proof before it asks the gateway itself (delay_first_probe_time in arp(7)).
 	proofLasts = 5 * time.Second
+	// mostSlack bounds slack: less than any time from one calm probe to the next.
+	mostSlack = 20 * time.Millisecond
 )
 
 // suspect asks for a round because of a probe sent at since, as soon as the gap from the last round
@@ -98,6 +100,10 @@ func (m *Monitor) proven(now time.Time, target config.Target) bool {
 	latest := m.window.latest(0)
 	return m.window.used > 0 && !latest.lost && m.window.age(now, latest) <= proofLasts
 }
+
+// slack is how much too early a calm probe may be sent where something else is to be done now: paths whose probes
+// are nearly due at the same time soon send them together, and waking up costs more than a probe.
+func (m *Monitor) slack() time.Duration { return min(m.params.Interval/50, mostSlack) }
 
 // calmInterval is the time to the next calm probe: shorter while there is reason to look closely.
 func (m *Monitor) calmInterval(now time.Time) time.Duration {

@@ -151,7 +151,7 @@ func (m *Monitor) Poll(now time.Time) []Request {
 	switch {
 	case due(m.begin, now) && !m.asking():
 		requests = append(requests, m.start(now)...)
-	case due(m.calm, now) && !m.asking():
+	case due(m.calm, now.Add(m.slack())) && !m.asking():
 		requests = append(requests, m.ask(now)...)
 	}
 	return append(requests, m.askAside(now)...)
