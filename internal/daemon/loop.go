@@ -57,6 +57,7 @@ type loop struct {
 
 	modes    map[string]status.Mode // by interface
 	released map[place]bool         // paths that are down and whose connections were let go
+	dark     map[place]bool         // paths that are down and whose gateways were asked since
 	failback failback
 	// solicited is what was asked of routers, by interface.
 	solicited map[string]solicitation
@@ -90,7 +91,7 @@ type answer struct {
 func newLoop(opts Options, watch chan watched, guard chan guarded) *loop {
 	return &loop{
 		Options: opts, scope: routing.ScopeOf(opts.Config).Whole(), retry: firstRetry, known: opts.Known,
-		answers: make(chan answer), watch: watch, guard: guard, modes: maps.Clone(opts.Modes), released: map[place]bool{},
+		answers: make(chan answer), watch: watch, guard: guard, modes: maps.Clone(opts.Modes), released: map[place]bool{}, dark: map[place]bool{},
 		solicited: map[string]solicitation{}, stands: standings{}, sources: sources{},
 		failback: failback{carried: map[place]bool{}, due: map[place]bool{}},
 	}
@@ -206,6 +207,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.lookAt = now // silence became a verdict: the next turn comes at once and tells
 		return
 	}
+	l.askGateways(ctx)
 	if l.ready && l.failure == "" {
 		l.release(ctx) // the routes lead elsewhere by now
 		l.renumbered(ctx)

@@ -41,6 +41,9 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// gatewayTimeout is longer than any gateway is asked for.
+const gatewayTimeout = 10 * time.Second
+
 func TestSilentFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, threeStatic)
@@ -68,6 +71,10 @@ func TestSilentFailure(t *testing.T) {
 		}
 		if n := w.mailCount(); n != 4 {
 			t.Errorf("%d mails, want one for each of 4 changes", n)
+		}
+		time.Sleep(gatewayTimeout)
+		if one, two := w.logs.count("one: asked because the line is down: gateway"), w.logs.count("two: asked because the line is down: gateway"); one != 1 || two != 1 {
+			t.Errorf("the gateways of the silent lines were asked %d and %d times, want once", one, two)
 		}
 	})
 }
