@@ -291,4 +291,6 @@ func TestTrafficKeptAddresses6(t *testing.T) {
 		t.Errorf("other hosts used the lines %v", used)
 	}
 	b.noLeaks(t)
+	b.well(2)
+	t.Run("released connections", b.strays)
 }

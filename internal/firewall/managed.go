@@ -155,13 +155,21 @@ func (m *managed) leave() {
 // strays drops packets of no connection that would leave by a line, such as the last ones of a connection that
 // was released. They are not translated and would carry an inside address: nobody could answer them, and
 // providers blame those who send them. They alone are asked where they would go, so that all others need no
-// chain for it.
+// chain for it. Where addresses stay, those of the line's own prefix may leave by it.
 func (m *managed) strays() (rules []string) {
+	stray := func(which, names string) string {
+		return "ct state invalid " + which + "fib daddr . mark oifname { " + names + " } drop"
+	}
 	for _, f := range families {
 		if names := m.named(func(u config.Uplink) bool {
 			return u.Has(f) && (f == config.IPv4 || u.Inet6.NAT != config.KeepAddress)
 		}); names != "" {
-			rules = append(rules, "ct state invalid "+only(f)+"fib daddr . mark oifname { "+names+" } drop")
+			rules = append(rules, stray(only(f), names))
+		}
+	}
+	for _, u := range m.cfg.Uplinks {
+		if foreign, ok := foreign6(u.Inet6); ok {
+			rules = append(rules, stray(only(config.IPv6)+foreign, fmt.Sprintf("%q", u.Interface)))
 		}
 	}
 	return rules

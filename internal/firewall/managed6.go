@@ -63,10 +63,11 @@ func (m *managed) translation(u config.Uplink) []string {
 // address, or get it.
 func (m *managed) translation6(i config.Inet6) []string {
 	const beyond = "ip6 saddr != fe80::/10 "
-	switch {
-	case i.NAT == config.KeepAddress && i.Prefix.IsValid():
+	if foreign, ok := foreign6(i); ok {
 		// What has no address of the line would not be let through, nor be answered here.
-		return []string{"ip6 saddr != { fe80::/10, " + i.Prefix.String() + " } masquerade"}
+		return []string{foreign + "masquerade"}
+	}
+	switch {
 	case i.NAT == config.KeepAddress && m.leadsOwn():
 		// What a policy has led here may have had the address of another line already.
 		return []string{fmt.Sprintf("meta mark & %#x != 0 fib saddr type local fib saddr . oif type != local masquerade", m.cfg.Numbers.SteerMask)}
@@ -79,4 +80,12 @@ func (m *managed) translation6(i config.Inet6) []string {
 	}
 	// Where the prefix is not known yet, the line's address is better than one that nobody routes back.
 	return []string{beyond + "masquerade"}
+}
+
+// foreign6 matches what has no address of a line whose prefix is known and whose addresses stay.
+func foreign6(i config.Inet6) (match string, ok bool) {
+	if !i.On || i.NAT != config.KeepAddress || !i.Prefix.IsValid() {
+		return "", false
+	}
+	return "ip6 saddr != { fe80::/10, " + i.Prefix.String() + " } ", true
 }

@@ -244,9 +244,13 @@ func (b *bed) deadTurn(t *testing.T) {
 
 // strays: what is sent on a connection that the router has forgotten does not leave with an inside address.
 func (b *bed) strays(t *testing.T) {
+	remote, family := internet+":80", "ipv4"
+	if b.family == config.IPv6 {
+		remote, family = web6(internet6, 80), "ipv6"
+	}
 	for range 30 {
-		c := b.mustDial(t, "", internet+":80")
-		if err := b.router.Run("conntrack", "-D", "-p", "tcp", "--orig-port-src", strconv.Itoa(int(c.LocalAddr().(*net.TCPAddr).AddrPort().Port()))); err != nil {
+		c := b.mustDial(t, "", remote)
+		if err := b.router.Run("conntrack", "-D", "-f", family, "-p", "tcp", "--orig-port-src", strconv.Itoa(int(c.LocalAddr().(*net.TCPAddr).AddrPort().Port()))); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil { // closing sends a reset, which begins no connection
