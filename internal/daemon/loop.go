@@ -112,7 +112,7 @@ func (l *loop) run(ctx context.Context, in doors) error {
 		case h := <-in.neighbours:
 			l.lost(time.Now(), h)
 		case a := <-l.answers:
-			a.take(time.Now())
+			l.take(time.Now(), a)
 		case r := <-in.samples:
 			if !l.judge(r) {
 				continue

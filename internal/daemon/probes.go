@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"ftr/internal/config"
@@ -59,11 +61,15 @@ func outcome(target config.Target, rtt time.Duration, err error) string {
 	return fmt.Sprintf("%s answers in %.1f ms", target, float64(rtt)/float64(time.Millisecond))
 }
 
-// take gives the answer to the monitor that asked.
-func (a answer) take(now time.Time) {
+// take gives the answer to the monitor that asked. That an address is not there to ask from is no verdict on the
+// line: the kernel is looked at before others are asked, which would all fail at once.
+func (l *loop) take(now time.Time, a answer) {
 	a.monitor.Answer(now, a.id, a.rtt, a.err)
 	if a.err == nil {
 		a.traffic.Proven(now)
+	}
+	if errors.Is(a.err, syscall.EADDRNOTAVAIL) {
+		l.lookAt = earliest(l.lookAt, l.looked.Add(breath))
 	}
 }
 
@@ -73,7 +79,7 @@ func (l *loop) drain(now time.Time) {
 	for {
 		select {
 		case a := <-l.answers:
-			a.take(now)
+			l.take(now, a)
 		default:
 			return
 		}
