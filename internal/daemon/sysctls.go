@@ -16,6 +16,9 @@ const (
 	sysctlEvery = time.Second
 	// sysctlCosts bounds what that takes of the processor, where there are many lines: one part in so many.
 	sysctlCosts = 500
+	// sysctlLatest is the longest time from one look to the next, also where the host is so busy that a look
+	// takes long.
+	sysctlLatest = 3 * time.Second
 )
 
 // watchSysctls asks for a look at the kernel whenever a sysctl has another value than before, or a file
@@ -39,7 +42,7 @@ func (d *Daemon) watchSysctls(ctx context.Context, in doors) error {
 			d.pass(routing.Hint{}, in) // the first time too: it may have changed since the loop looked
 			before, prefixes, cgroups = obs.Have.Sysctls, obs.Prefixes, obs.Cgroups
 		}
-		timer.Reset(max(tick(time.Now(), sysctlEvery), sysctlCosts*time.Since(began)))
+		timer.Reset(max(tick(time.Now(), sysctlEvery), min(sysctlCosts*time.Since(began), sysctlLatest)))
 	}
 }
 

@@ -46,10 +46,10 @@ func TestManagedBeside(t *testing.T) {
 			b.passes()
 			test.special(b)
 			b.must(b.Cut(0))
-			b.uses(5*time.Second, 1, 2)
+			b.uses(soon, 1, 2)
 			b.spread("a line is dead", 20)
 			b.must(b.Restore(0))
-			b.uses(15*time.Second, 0, 1, 2)
+			b.uses(20*time.Second, 0, 1, 2)
 			b.exactly("the line is back", 30, []int{10, 10, 10})
 			b.noLeaks()
 			if after := b.others(); after != before {
@@ -151,7 +151,7 @@ func (b *bed) join(name, device string, router, address netip.Prefix) *lab.Host 
 	b.must(ns.Batch(fmt.Sprintf("addr add %s dev eth0", address), "link set eth0 up",
 		fmt.Sprintf("route add default via %s dev eth0 onlink", router.Addr())))
 	// Until the kernel has seen the carrier it drops what is sent.
-	b.wait("the carrier of "+device, 5*time.Second, func() bool {
+	b.wait("the carrier of "+device, soon, func() bool {
 		inside, err := ns.Output("ip", "link", "show", "eth0")
 		b.must(err)
 		return strings.Contains(inside, " state UP ") && strings.Contains(b.ip("link", "show", device), " state UP ")

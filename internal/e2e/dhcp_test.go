@@ -124,7 +124,7 @@ func TestDHCP(t *testing.T) {
 	for _, d := range lines {
 		line := b.Plan.Lines[d.line]
 		d.carries(d.client, line.Gateway, line.Address)
-		b.wait(d.client+" has left a default route in main", 5*time.Second, func() bool { return d.mainDefault() != "" })
+		b.wait(d.client+" has left a default route in main", soon, func() bool { return d.mainDefault() != "" })
 	}
 	for _, d := range lines {
 		t.Run(d.client, func(t *testing.T) { (&dhcpLine{&bed{b.Lab, t}, d.line, d.client, d.server, d.daemon}).life(d) })
@@ -167,7 +167,7 @@ func (d *dhcpLine) life(original *dhcpLine) {
 		}
 	}
 	d.uses(10*time.Second, rest...)
-	d.says("no address", since, 5*time.Second)
+	d.says("no address", since, soon)
 	d.spread("released", 30)
 	d.undisturbed("all the time", other)
 	d.again()

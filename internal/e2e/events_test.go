@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // events collects what the kernel tells of changes to nf_tables on the router, by anyone.
@@ -50,7 +49,7 @@ func (e *events) read(out io.Reader) {
 // that is told, so is what was before.
 func (e *events) all() (told string) {
 	e.t.Helper()
-	e.wait("what nft monitor tells", 5*time.Second, func() bool {
+	e.wait("what nft monitor tells", soon, func() bool {
 		e.marks++
 		mark := fmt.Sprintf("table ip heard%d", e.marks)
 		e.must(e.Router.Run("nft", "add "+mark+"; delete "+mark))

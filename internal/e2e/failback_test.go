@@ -91,7 +91,7 @@ func (b *bed) echoLines(server net.PacketConn) {
 func (f *udpFlow) on(b *bed, line, more int64) {
 	b.t.Helper()
 	from := f.answers.Load()
-	b.wait("answers to the flow", 5*time.Second, func() bool { return f.answers.Load() >= from+more })
+	b.wait("answers to the flow", soon, func() bool { return f.answers.Load() >= from+more })
 	if got := f.line.Load(); got != line {
 		b.t.Errorf("the flow runs over line %d, want %d", got+1, line+1)
 	}
@@ -110,7 +110,7 @@ func TestFailback(t *testing.T) {
 			b.start(b.Config() + "groups: [{priority_group: 1, failback: " + way.name + "}]\n")
 			b.uses(10*time.Second, 0)
 			b.must(b.CutCarrier(0))
-			b.uses(5*time.Second, 1)
+			b.uses(soon, 1)
 			f := b.startFlow()
 			f.on(b, 1, 10)
 			incoming := b.download(1)

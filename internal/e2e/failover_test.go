@@ -21,7 +21,7 @@ type outage struct {
 // line breaks a while after it was found up: phase says where between two probes that is.
 func (b *bed) measure(breaks func(int) error, phase, limit time.Duration) outage {
 	b.t.Helper()
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	b.pause(phase)
 	knocks := b.knock(clientPatience)
 	b.pause(300 * time.Millisecond)

@@ -18,10 +18,10 @@ func TestIncoming(t *testing.T) {
 	b.incoming("at first", 100)
 	for i, line := range b.Plan.Lines {
 		b.must(b.Bounce(i))
-		b.wait("the routes of "+line.Interface, 5*time.Second, func() bool {
+		b.wait("the routes of "+line.Interface, soon, func() bool {
 			return strings.Contains(b.table(1+i), "default via "+line.Gateway.String())
 		})
-		b.uses(5*time.Second, 0, 1, 2)
+		b.uses(soon, 0, 1, 2)
 	}
 	b.incoming("after all interfaces went down and up", 100)
 }
@@ -59,7 +59,7 @@ func established(t *testing.T, firewall string) {
 	b.must(b.Restore(1))
 	b.uses(10*time.Second, 0, 1)
 	before, ownBefore := third.Bytes(), own.bytes.Load()
-	b.wait("more of the downloads on the standby line", 5*time.Second, func() bool {
+	b.wait("more of the downloads on the standby line", soon, func() bool {
 		return third.Bytes() > before+100<<10 && own.bytes.Load() > ownBefore+100<<10
 	})
 	b.undisturbed("lines 1 and 2 preferred again", third)

@@ -33,7 +33,7 @@ func (b *bed) start6(config string) {
 	b.must(b.StartDaemon(b.t.Context()))
 	b.uses(10*time.Second, 0, 1, 2)
 	b.uses6(10*time.Second, 0, 1, 2)
-	b.wait("the firewall table", 5*time.Second, func() bool {
+	b.wait("the firewall table", soon, func() bool {
 		out, err := b.Router.Output("nft", "list", "table", "inet", "ftr")
 		return err == nil && strings.Contains(out, "deal6")
 	})
@@ -83,7 +83,7 @@ func TestIPv6(t *testing.T) {
 	b.pause(300 * time.Millisecond)
 	cut := time.Now()
 	b.must(b.CutFamily6(0))
-	b.uses6(5*time.Second, 1, 2)
+	b.uses6(soon, 1, 2)
 	b.pause(clientPatience + 500*time.Millisecond)
 	attempts := knocks.end()
 	t.Logf("IPv6 alone is silent: connections failed for %s, %d of %d", attempts.Outage(cut), attempts.Failed(), len(attempts))
@@ -101,7 +101,7 @@ func TestIPv6(t *testing.T) {
 	}
 	b.allSucceed("without the dead line", b.Spread(t.Context(), b.Plan.Servers6[0], 30, inTime))
 	b.must(b.Restore(0))
-	b.uses6(15*time.Second, 0, 1, 2)
+	b.uses6(20*time.Second, 0, 1, 2)
 
 	knocks = b.knock(clientPatience)
 	b.pause(300 * time.Millisecond)
@@ -115,8 +115,8 @@ func TestIPv6(t *testing.T) {
 		t.Errorf("after the loss of the carrier connections failed for %s", attempts.Outage(cut))
 	}
 	b.must(b.Restore(1))
-	b.uses6(15*time.Second, 0, 1, 2)
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses6(20*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	b.repaired6()
 	b.noLeaks()
 	b.cleaned6()
@@ -243,7 +243,7 @@ func TestIPv6Solicited(t *testing.T) {
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("reload: %d: %s", code, out)
 	}
-	b.wait("what counts IPv6 is gone", 5*time.Second, func() bool {
+	b.wait("what counts IPv6 is gone", soon, func() bool {
 		counters, err := b.Router.Output("nft", "list", "counters")
 		b.must(err)
 		return !strings.Contains(counters, "-ip6-") && strings.Contains(counters, "counter sending-ip-wan1 ")
@@ -306,13 +306,13 @@ func TestIPv6Prefixes(t *testing.T) {
 	halves[6] |= 0x08
 	after := netip.PrefixFrom(netip.AddrFrom16(halves), 53)
 	delegate(0, after)
-	b.wait("the new prefix", 5*time.Second, func() bool {
+	b.wait("the new prefix", soon, func() bool {
 		a, err := b.seenAs(inside)
 		return err == nil && after.Contains(a)
 	})
 	// The line of the host's address dies: what comes from it leaves nowhere, and at once.
 	b.must(b.CutFamily6(2))
-	b.uses6(5*time.Second, 0, 1)
+	b.uses6(soon, 0, 1)
 	if a, err := b.seenAs(own); err == nil {
 		t.Errorf("the host with an address of the dead line is seen as %s", a)
 	}

@@ -20,7 +20,7 @@ func TestInterfaceRenamedAndMadeAgain(t *testing.T) {
 	since := time.Now()
 	b.must(b.Router.Batch("link set wan1 name elsewhere"))
 	b.uses(soon, 1, 2)
-	b.says("routing --> standby (interface does not exist)", since, 5*time.Second)
+	b.says("routing --> standby (interface does not exist)", since, soon)
 	b.spread("renamed", 30)
 	b.must(b.Router.Batch("link set elsewhere name wan1"))
 	b.back("named as before")
@@ -28,7 +28,7 @@ func TestInterfaceRenamedAndMadeAgain(t *testing.T) {
 	since = time.Now()
 	b.must(b.Router.Batch("link delete wan1"))
 	b.uses(soon, 1, 2)
-	b.says("routing --> standby (interface does not exist)", since, 5*time.Second)
+	b.says("routing --> standby (interface does not exist)", since, soon)
 	b.spread("removed", 30)
 	line := b.Plan.Lines[0]
 	b.must(b.Router.Batch("link add wan1 type veth peer name customer netns "+b.Providers[0].Name, "link set wan1 up"))
@@ -50,7 +50,7 @@ func (b *bed) begin(config string) {
 // back wants all lines in use again, and all that belongs to that.
 func (b *bed) back(what string) {
 	b.t.Helper()
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	for _, key := range []string{"rp_filter", "ignore_routes_with_linkdown"} {
 		value, err := b.Router.Output("cat", "/proc/sys/net/ipv4/conf/wan1/"+key)
 		b.must(err)
@@ -81,7 +81,7 @@ func TestInterfacesSwapped(t *testing.T) {
 	swap := []string{"link set wan1 name between", "link set wan2 name wan1", "link set between name wan2"}
 	b.must(b.Router.Batch(swap...))
 	b.uses(soon, 2)
-	b.wait("the reason in the status", 5*time.Second, func() bool {
+	b.wait("the reason in the status", soon, func() bool {
 		out, _ := b.output("status", "--json")
 		return strings.Contains(out, "address 100.64.1.2 is not on the interface, but on wan2") &&
 			strings.Contains(out, "address 100.64.2.2 is not on the interface, but on wan1")
@@ -114,8 +114,8 @@ func TestAddressesFollowed(t *testing.T) {
 		return strings.HasPrefix(b.table(1), "default via 100.64.2.1 dev wan1 proto 117 src 100.64.2.2") &&
 			strings.HasPrefix(b.table(2), "default via 100.64.1.1 dev wan2 proto 117 src 100.64.1.2")
 	})
-	b.uses(15*time.Second, 0, 1, 2)
-	b.says("ip 100.64.1.2 --> ", since, 5*time.Second)
+	b.uses(20*time.Second, 0, 1, 2)
+	b.says("ip 100.64.1.2 --> ", since, soon)
 	b.spread("swapped", 60)
 	b.noLeaks()
 
@@ -128,7 +128,7 @@ func TestAddressesFollowed(t *testing.T) {
 	if rules := b.ip("rule"); strings.Contains(rules, "100.64.1.2 ") || !strings.Contains(rules, "20001:	from 100.64.1.77 lookup 2") {
 		t.Errorf("rules after renumbering:\n%s", rules)
 	}
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	b.spread("renumbered", 60)
 	b.undisturbed("swapped and renumbered", others)
 }

@@ -112,13 +112,13 @@ func TestMail(t *testing.T) {
 	b.must(b.StartDaemon(t.Context()))
 
 	b.must(b.Restore(1))
-	b.uses(15*time.Second, 1)
+	b.uses(20*time.Second, 1)
 	for range 10 {
 		b.flap(2)
 	}
 	b.must(b.Restore(0))
 	b.must(b.Restore(2))
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	b.wait("all mails", 70*time.Second, func() bool { return b.queue() == "" && len(office.got()) > 1 })
 
 	mails := office.got()

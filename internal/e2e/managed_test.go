@@ -80,7 +80,7 @@ func TestManaged(t *testing.T) {
 	b.pause(300 * time.Millisecond)
 	b.must(b.Cut(0))
 	cut := time.Now()
-	b.uses(5*time.Second, 1, 2)
+	b.uses(soon, 1, 2)
 	t.Logf("the silent line was out of use after %s", time.Since(cut))
 	b.pause(time.Second)
 	b.allSucceed("a line fell silent", slices.DeleteFunc(knocks.end(), func(a lab.Attempt) bool {
@@ -93,7 +93,7 @@ func TestManaged(t *testing.T) {
 		t.Errorf("while line 1 is dead the lines carry %v", shares)
 	}
 	b.must(b.Restore(0))
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	b.allSucceed("the line came back", knocks.end())
 	b.exactly("the line is back", 60, []int{20, 20, 20})
 	if now := b.rules(); now != rules {
@@ -169,7 +169,7 @@ func TestManagedWeights(t *testing.T) {
 	for i := range 3 {
 		b.must(b.Restore(i))
 	}
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	b.wait("the deal of the first group", soon, func() bool { return strings.Contains(b.rules(), "mod 6") })
 	b.exactly("weights again", 6, []int{1, 2, 3, 0})
 	b.noLeaks()
@@ -204,7 +204,7 @@ func TestManagedForeign(t *testing.T) {
 		b.must(b.CutCarrier(line))
 		b.wait(fmt.Sprintf("failure %d is seen", i+1), soon, func() bool { return len(b.selected()) < 3 })
 		b.must(b.Restore(line))
-		b.uses(5*time.Second, 0, 1, 2)
+		b.uses(soon, 0, 1, 2)
 	}
 	if told := events.all(); told != "" {
 		t.Errorf("100 failures changed something in nf_tables:\n%s", told)

@@ -20,7 +20,7 @@ func TestOriginal(t *testing.T) {
 	b.must(b.Router.Batch(strings.Split(strings.TrimSpace(fixture(t, "original.ip")), "\n")...))
 	b.must(b.StartDaemon(t.Context()))
 	b.uses(10*time.Second, 0, 1, 2)
-	b.wait("the state in the kernel", 5*time.Second, func() bool { return b.golden() == fixture(t, "original.golden") })
+	b.wait("the state in the kernel", soon, func() bool { return b.golden() == fixture(t, "original.golden") })
 	if diff := cmp.Diff(fixture(t, "original.golden"), b.golden()); diff != "" {
 		t.Errorf("rules and routes (-want +got):\n%s", diff)
 	}
@@ -34,7 +34,7 @@ func TestOriginal(t *testing.T) {
 	download := b.download(1)
 	download.ResetGap()
 	b.must(b.CutCarrier(0))
-	b.uses(5*time.Second, 1, 2)
+	b.uses(soon, 1, 2)
 	b.spread("line 1 unplugged", 60)
 	b.must(b.Restore(0))
 	b.uses(10*time.Second, 0, 1, 2)

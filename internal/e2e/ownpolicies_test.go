@@ -73,7 +73,7 @@ func TestOwnPolicies(t *testing.T) {
 	}
 
 	b.must(b.Cut(1))
-	b.uses(5*time.Second, 0, 2) // and not none, as if probes were led
+	b.uses(soon, 0, 2) // and not none, as if probes were led
 	if i, err := b.ownLine(person, first); err == nil {
 		t.Errorf("the only line of a policy with block is dead, and line %d is used", i+1)
 	}
@@ -82,7 +82,7 @@ func TestOwnPolicies(t *testing.T) {
 	b.ownUses("the next line of a policy", nil, second, 0)
 	b.must(b.Restore(1))
 	b.must(b.Restore(2))
-	b.uses(15*time.Second, 0, 1, 2)
+	b.uses(20*time.Second, 0, 1, 2)
 	b.ownUses("the line is back", person, first, 1)
 	b.ownUses("the line is back", nil, second, 2)
 

@@ -28,7 +28,7 @@ func linePPP(t *testing.T, firewall string) {
 	b.must(b.HangUp(0))
 	b.start(b.Config() + firewall)
 	b.uses(10*time.Second, 1, 2)
-	b.wait("the rules", 5*time.Second, func() bool { return strings.Contains(b.ip("rule"), "lookup 4") })
+	b.wait("the rules", soon, func() bool { return strings.Contains(b.ip("rule"), "lookup 4") })
 
 	written := b.monitorRoutes()
 	others := []*lab.Download{b.download(1), b.download(2)}
@@ -37,14 +37,14 @@ func linePPP(t *testing.T, firewall string) {
 	hangUp := func() {
 		start := time.Now()
 		b.must(b.HangUp(0))
-		b.uses(5*time.Second, 1, 2)
+		b.uses(soon, 1, 2)
 		gone = append(gone, [2]time.Time{start.Add(-inTime), time.Now()})
 	}
 	for _, host := range []string{"100.64.1.2 100.64.1.1", "100.64.1.77 100.64.1.78", "100.64.1.9 100.64.1.78"} {
 		own, peer, _ := strings.Cut(host, " ")
 		b.must(b.Connect(0, addr(own), addr(peer)))
-		b.uses(15*time.Second, 0, 1, 2)
-		b.wait("the route as "+own, 5*time.Second, func() bool {
+		b.uses(20*time.Second, 0, 1, 2)
+		b.wait("the route as "+own, soon, func() bool {
 			return strings.Contains(b.table(1), "default via "+peer+" dev wan1 proto 117 src "+own)
 		})
 		if share := b.spread("as "+own, 60); share[0] == 0 {
@@ -98,7 +98,7 @@ func (b *bed) monitorRoutes() func() string {
 	})
 	b.t.Cleanup(end)
 	// It listens once it reports a change of our own.
-	b.wait("ip monitor", 5*time.Second, func() bool {
+	b.wait("ip monitor", soon, func() bool {
 		b.must(b.Router.Batch("route replace 192.0.2.77/32 dev lan0", "route del 192.0.2.77/32 dev lan0"))
 		select {
 		case <-first:

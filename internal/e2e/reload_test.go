@@ -96,7 +96,7 @@ var lastTable = regexp.MustCompile(`from all lookup (\d+) proto 117`)
 // follows from the number of uplinks.
 func (b *bed) reloaded(what string, lines ...int) {
 	b.t.Helper()
-	b.wait(what, 5*time.Second, func() bool {
+	b.wait(what, soon, func() bool {
 		rules := lastTable.FindAllStringSubmatch(b.ip("rule"), -1)
 		if len(rules) != 1 {
 			return false // that of the configuration before is still there
@@ -118,7 +118,7 @@ func TestSysctlsAndTables(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, three())
 	b.begin(b.Config())
-	b.wait("the table that counts traffic", 5*time.Second, func() bool { return b.counters() != "" })
+	b.wait("the table that counts traffic", soon, func() bool { return b.counters() != "" })
 	table := b.counters()
 	whole := func() bool { return b.counters() == table }
 	for key, value := range map[string]string{

@@ -26,7 +26,7 @@ func TestShapes(t *testing.T) {
 	))
 	second := b.secondLAN()
 	b.start(edit(t, b.Config(), "lan: lan0", "lan: [lan0, lan1]"))
-	b.uses(15*time.Second, 0, 1, 2, 3, 4)
+	b.uses(20*time.Second, 0, 1, 2, 3, 4)
 	for i, line := range lines {
 		if want := fmt.Sprintf("default via %s dev %s", line.Gateway, line.Interface); !strings.Contains(b.table(1+i), want) {
 			t.Errorf("table %d has no %q:\n%s", 1+i, want, b.table(1+i))

@@ -21,7 +21,7 @@ func TestManagedReloadBlock(t *testing.T) {
 	text += "policies:\n"
 	b.begin(text + closed)
 	b.must(b.CutCarrier(2))
-	b.uses(5*time.Second, 0, 1)
+	b.uses(soon, 0, 1)
 	b.strays([]string{text + other + closed, text + closed})
 }
 
@@ -33,7 +33,7 @@ func TestManagedReloadLines(t *testing.T) {
 	const one = "policies: [{name: kept, protocol: udp, destination_port: 7777, uplinks: [wan2], last_resort: block}]\n"
 	b, text := newManagedBed(t, three())
 	b.begin(text + two)
-	b.wait("the deal of the policy", 5*time.Second, func() bool { return strings.Contains(b.rules(), "numgen inc mod 2 ") })
+	b.wait("the deal of the policy", soon, func() bool { return strings.Contains(b.rules(), "numgen inc mod 2 ") })
 	b.strays([]string{text + one, text + two}, 1, 2)
 }
 
@@ -73,9 +73,9 @@ func (b *bed) strays(configs []string, allowed ...int) {
 		if out, code := b.output("reload"); code != 0 {
 			b.t.Fatalf("reload: %d: %s", code, out)
 		}
-		b.wait("the table of the new configuration", 5*time.Second, func() bool { return b.rules() != before })
+		b.wait("the table of the new configuration", soon, func() bool { return b.rules() != before })
 		at := sent.Load()
-		b.wait("more packets", 5*time.Second, func() bool { return sent.Load() > at+50 })
+		b.wait("more packets", soon, func() bool { return sent.Load() > at+50 })
 	}
 	end()
 	b.t.Logf("%d first packets, %d left as they may, %d astray", sent.Load(), right.Load(), astray.Load())
