@@ -86,9 +86,6 @@ func TestReplacedRouteIsPutBack(t *testing.T) {
 		for _, place := range []struct{ table, metric uint32 }{{1, 0}, {2, 0}, {4, 0}, {4, 1}, {1, 1<<32 - 1}} {
 			r := w.stray(place.table, place.metric)
 			w.must(w.kernel.Play(routing.Step{Op: routing.Replace, Route: &r}))
-			if w.agreed() {
-				t.Fatal("nothing was replaced")
-			}
 			w.until(50*time.Millisecond, "ours is back: "+r.String(), func() bool {
 				return w.agreed() && w.defaults() == "eth1*1 eth2*2" && w.line(0) != "" && w.line(1) != ""
 			})
