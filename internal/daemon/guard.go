@@ -28,6 +28,9 @@ const (
 type Firewall interface {
 	// SetFirewall makes the table what is wanted, and returns what it was otherwise.
 	SetFirewall(ctx context.Context, want firewall.Table) (firewall.Drift, error)
+	// HoldTranslation has connections translated while the table is away, until RemoveFirewall or the end. It is
+	// called again now and then.
+	HoldTranslation(ctx context.Context) error
 	// RemoveFirewall removes it, and tells whether there was one.
 	RemoveFirewall(ctx context.Context) (removed bool, err error)
 	// MarkConnections gives connections the mark of the line whose address they have; those that have a
@@ -62,6 +65,7 @@ type guard struct {
 	kept    map[uint32]netip.Prefix // that it translated to then
 	repairs []time.Time             // of what others did
 	fight   bool
+	held    time.Time // when connections were last made to live on without the table
 	failure string
 	checked time.Time
 	done    int // the number of what is in force
@@ -145,7 +149,7 @@ func (g *guard) remove(ctx context.Context) error {
 	if removed {
 		g.opts.Logger.Info("the firewall table was removed: the firewall is manual")
 	}
-	g.idle, g.once, g.agreed, g.fight, g.repairs = true, false, firewall.Table{}, false, nil
+	g.idle, g.once, g.agreed, g.fight, g.repairs, g.held = true, false, firewall.Table{}, false, nil, time.Time{}
 	return nil
 }
 
@@ -167,11 +171,23 @@ func (g *guard) set(ctx context.Context, now time.Time) error {
 	}
 	g.settle(now)
 	g.agreed, g.once = g.want.table, true
+	g.hold(ctx, now)
 	g.retranslate(ctx)
-	if drift.Missing || g.want.remark {
+	if drift.Missing || g.want.remark || others && !drift.None() {
 		g.mark(ctx)
 	}
 	return nil
+}
+
+// hold has connections live on if another program removes the table.
+func (g *guard) hold(ctx context.Context, now time.Time) {
+	if now.Sub(g.held) < guardResync/2 {
+		return
+	}
+	g.held = now
+	if err := g.opts.Firewall.HoldTranslation(ctx); err != nil && ctx.Err() == nil {
+		g.opts.Logger.Debug("connections break if another program removes the firewall table", "error", err)
+	}
 }
 
 // repaired says what was put back, and notices a fight.
@@ -210,7 +226,8 @@ func (g *guard) retranslate(ctx context.Context) {
 	g.kept = g.want.translated
 }
 
-// mark gives connections that were there before the table the marks that it would have given them.
+// mark gives connections that were there before the table, or began while others had changed it, the marks that it
+// would have given them.
 func (g *guard) mark(ctx context.Context) {
 	var errs []error
 	count := 0

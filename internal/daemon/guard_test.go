@@ -187,11 +187,17 @@ func TestGuardMarksConnections(t *testing.T) {
 		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
+		w.kernel.ChangeFirewall(func(t *firewall.Table) { t.Objects[len(t.Objects)-1].Lines = nil }, false)
+		w.until(time.Second, "what began while a chain was empty is looked for", func() bool { return len(w.kernel.Markings()) == 3 })
+		want = append(want, sim.Marking{Family: config.IPv4, Lines: lines(3, 2, 1)})
+		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
 		stop()
 		_, stop = w.guard() // a restart finds the table
 		defer stop()
 		w.until(5*time.Second, "ready again", func() bool { return w.ready.Load() == 2 })
-		if n := len(w.kernel.Markings()); n != 2 && w.logs.count("brought up to date") == 0 {
+		if n := len(w.kernel.Markings()); n != 3 && w.logs.count("brought up to date") == 0 {
 			t.Errorf("a restart marked connections: %d", n)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"ftr/internal/firewall"
 )
 
 // events collects what the kernel tells of changes to nf_tables on the router, by anyone.
@@ -59,7 +61,8 @@ func (e *events) all() (told string) {
 			return false // it has only just begun to listen
 		}
 		told = strings.Join(slices.DeleteFunc(e.lines, func(line string) bool {
-			return strings.Contains(line, "table ip heard") || strings.HasPrefix(line, "# new generation")
+			return strings.Contains(line, "table ip heard") || strings.HasPrefix(line, "# new generation") ||
+				strings.Contains(line, firewall.HoldTables) // which is made anew now and then, whatever happens
 		}), "\n")
 		e.lines = nil
 		return true

@@ -8,6 +8,10 @@ import (
 // ManagedTable is the name of the nft table of a managed firewall, in family inet.
 const ManagedTable = "ftr"
 
+// HoldTables begins the names of nft tables, in family inet, that have the kernel go on tracking and translating
+// connections while ManagedTable is away. There is one while the program runs.
+const HoldTables = "ftr_hold_"
+
 // Kind is what an object of an nft table is, in the words of nft(8).
 type Kind string
 

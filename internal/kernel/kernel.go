@@ -56,6 +56,8 @@ type Kernel struct {
 
 	mu        sync.Mutex
 	netfilter *netlink.Conn // nil: not needed yet
+	hold      *netlink.Conn // owns the table that holds translation; nil: nothing is held
+	holds     int           // how many there were
 	close     []func() error
 }
 
@@ -83,9 +85,9 @@ func Open(options Options) (*Kernel, error) {
 
 // Close releases the sockets.
 func (k *Kernel) Close() error {
+	errs := []error{k.letGo()}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var errs []error
 	for _, f := range k.close {
 		errs = append(errs, f())
 	}

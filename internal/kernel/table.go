@@ -117,6 +117,9 @@ func (k *Kernel) RemoveFirewall(ctx context.Context) (removed bool, err error) {
 			err = fmt.Errorf("remove the firewall table: %w", err)
 		}
 	}()
+	if err := k.letGo(); err != nil {
+		return false, err
+	}
 	for _, name := range []string{scratchTable, firewall.ManagedTable} {
 		there, err := k.hasTable(name)
 		if errors.Is(err, ErrNoNetfilter) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,7 +142,7 @@ func (k *Kernel) aboutOurTable(m netlink.Message) bool {
 		filled := k.filled.Load()
 		return firewall.Owns(table) && (filled == nil || !(*filled)[set])
 	}
-	return firewall.Owns(table)
+	return firewall.Owns(table) && !strings.HasPrefix(table, firewall.HoldTables)
 }
 
 // neighbour is an entry of a neighbour table.

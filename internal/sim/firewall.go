@@ -81,6 +81,9 @@ func (k *Kernel) Firewall() firewall.Table {
 	return k.firewall
 }
 
+// HoldTranslation does nothing: connections that are simulated are not translated.
+func (k *Kernel) HoldTranslation(context.Context) error { return nil }
+
 // MarkConnections notes what was asked: nothing that is simulated has addresses to be known by.
 func (k *Kernel) MarkConnections(ctx context.Context, f config.Family, lines map[netip.Addr]uint32, _ uint32, again bool) (marked int, err error) {
 	if err := ctx.Err(); err != nil {
