@@ -160,6 +160,7 @@ func (g *guard) set(ctx context.Context, now time.Time) error {
 		return err
 	}
 	others := g.once && g.agreed.Equal(g.want.table)
+	foreign := others || !g.once // whoever changed it before the start
 	switch {
 	case drift.None():
 	case others:
@@ -173,7 +174,7 @@ func (g *guard) set(ctx context.Context, now time.Time) error {
 	g.agreed, g.once = g.want.table, true
 	g.hold(ctx, now)
 	g.retranslate(ctx)
-	if drift.Missing || g.want.remark || others && !drift.None() {
+	if drift.Missing || g.want.remark || foreign && !drift.None() {
 		g.mark(ctx)
 	}
 	return nil

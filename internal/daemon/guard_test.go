@@ -195,11 +195,17 @@ func TestGuardMarksConnections(t *testing.T) {
 		}
 		stop()
 		_, stop = w.guard() // a restart finds the table
-		defer stop()
 		w.until(5*time.Second, "ready again", func() bool { return w.ready.Load() == 2 })
-		if n := len(w.kernel.Markings()); n != 3 && w.logs.count("brought up to date") == 0 {
+		n := len(w.kernel.Markings())
+		if n != 3 && w.logs.count("brought up to date") == 0 {
 			t.Errorf("a restart marked connections: %d", n)
 		}
+		stop()
+		w.kernel.ChangeFirewall(func(t *firewall.Table) { t.Objects[len(t.Objects)-1].Lines = nil }, false)
+		_, stop = w.guard() // a restart finds the table changed
+		defer stop()
+		w.until(5*time.Second, "ready with the table put back", func() bool { return w.ready.Load() == 3 })
+		w.until(time.Second, "what began while nothing ran is looked for", func() bool { return len(w.kernel.Markings()) > n })
 	})
 }
 

@@ -43,8 +43,8 @@ var errWideMark = errors.New("the mark is 0 or has bits outside the mask")
 // it. Only the bits under mask are written. Connections that have a mark of their own under mask keep it,
 // unless again is true.
 //
-// Connections without a mark that nobody has translated or answered are forgotten: they may have begun
-// while nothing translated them, and would go on so. Their next packet begins them anew.
+// Others that nobody has translated or answered are forgotten, whether they have a mark or not: they may have begun
+// while a rule that translates them was missing, and would go on so. Their next packet begins them anew.
 //
 // It returns how many were marked. The error wraps ErrNoNetfilter if the kernel cannot be asked to do so.
 func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, lines map[netip.Addr]uint32, mask uint32, again bool) (marked int, err error) {
@@ -70,7 +70,7 @@ func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, line
 	if err := conn.SetDeadline(time.Now().Add(markTimeout)); err != nil {
 		return 0, err
 	}
-	messages, err := conn.Execute(request(ctGet, netlink.Dump, encodeUnmarked(number, mask, again)))
+	messages, err := conn.Execute(request(ctGet, netlink.Dump, []byte{number, 0, 0, 0}))
 	if err != nil {
 		return 0, explainNetfilter(err)
 	}
@@ -84,10 +84,10 @@ func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, line
 		}
 		mark, ok := c.line(lines)
 		switch {
-		case ok && c.mark&mask != mark:
+		case ok && c.mark&mask != mark && (again || c.mark&mask == 0):
 			marked++
 			_, err = conn.Execute(request(ctNew, netlink.Acknowledge, c.encodeMark(number, mark, mask)))
-		case !ok && c.mark&mask == 0 && c.untouched():
+		case !ok && c.untouched():
 			_, err = conn.Execute(request(ctDelete, netlink.Acknowledge, c.encodeName(number)))
 		}
 		if err != nil && !errors.Is(err, unix.ENOENT) { // it ended meanwhile
@@ -103,16 +103,6 @@ func familyNumber(f config.Family) (byte, error) {
 		return 0, fmt.Errorf("connections of address family %d: %w", f, unix.EAFNOSUPPORT)
 	}
 	return number, nil
-}
-
-// encodeUnmarked writes the body of the request for the connections of a family without a mark under mask,
-// or all of them.
-func encodeUnmarked(family byte, mask uint32, all bool) []byte {
-	b := []byte{family, 0, 0, 0}
-	if all {
-		return b
-	}
-	return appendMark(b, 0, mask)
 }
 
 // appendMark adds a mark and the mask under which it counts.

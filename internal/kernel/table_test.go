@@ -219,7 +219,7 @@ func TestMarkConnections(t *testing.T) {
 		{"unmarked ones", false, map[netip.Addr]uint32{line1: 1, line2: 2}, map[uint32]int{0: 1, 1: 1, 2: 3, 0xab0001: 1}, 4},
 		{"all", true, map[netip.Addr]uint32{line1: 1, line2: 2}, map[uint32]int{0: 1, 1: 2, 2: 2, 0xab0001: 1}, 5},
 		{"one line", false, map[netip.Addr]uint32{line2: 2}, map[uint32]int{0: 2, 0xab0000: 1, 2: 3}, 2},
-		{"no line", false, nil, map[uint32]int{0: 5, 0xab0000: 1, 2: 1}, 0},
+		{"no line", false, nil, map[uint32]int{0: 5, 0xab0000: 1, 2: 2}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newRealWorld(t, "marks")
@@ -232,6 +232,7 @@ func TestMarkConnections(t *testing.T) {
 			fmt.Fprintf(&b, out, 4, 2, line1, 1004)         // was another line's
 			fmt.Fprintf(&b, out, 5, 0, "203.0.113.9", 1005) // nobody's
 			fmt.Fprintf(&b, out, 6, 0, "10.0.0.6", 1000)    // begun without translation, and never answered
+			fmt.Fprintf(&b, out, 7, 2, "10.0.0.7", 1000)    // the same, where the line was remembered
 			// From outside, to a server behind the second line.
 			fmt.Fprintf(&b, "-I -p udp -s 198.51.100.7 -d %s --sport 1000 --dport 80 -t 300 -m 0 --reply-src 10.0.0.9 --reply-dst 198.51.100.7 --reply-port-src 80 --reply-port-dst 1000\n", line2)
 			file := filepath.Join(t.TempDir(), "flows")
@@ -266,6 +267,42 @@ func TestMarkConnectionsIPv6(t *testing.T) {
 	}
 	if diff := gocmp.Diff(map[uint32]int{0: 20}, w.tracked(config.IPv4)); diff != "" {
 		t.Errorf("IPv4 connections by mark (-want +got):\n%s", diff)
+	}
+}
+
+// Whatever their mark, connections that have an answer live on without translation: so it is meant for them. Others
+// may have begun while nothing translated.
+func TestMarkConnectionsForgets(t *testing.T) {
+	for _, test := range []struct {
+		family           config.Family
+		host, line, peer string
+	}{
+		{config.IPv4, "10.0.0.%d", "192.0.2.1", "198.51.100.1"},
+		{config.IPv6, "fd00::%d", "2001:db8:1::1", "2001:db8:9::1"},
+	} {
+		t.Run(test.family.String(), func(t *testing.T) {
+			w := newRealWorld(t, "forgets")
+			w.tracking()
+			for mark := range 3 {
+				for host, status := range map[string]string{
+					fmt.Sprintf(test.host, 1): "-m " + fmt.Sprint(mark),
+					fmt.Sprintf(test.host, 2): "-m 2 -u SEEN_REPLY",
+					test.line:                 "-m " + fmt.Sprint(mark),
+				} {
+					words := fmt.Sprintf("-I -p udp -s %s -d %s --sport %d --dport 53 -t 300 %s", host, test.peer, 1000+mark, status)
+					if err := w.ns.Run("conntrack", strings.Fields(words)...); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			lines := map[netip.Addr]uint32{netip.MustParseAddr(test.line): 3}
+			if n, err := w.MarkConnections(t.Context(), test.family, lines, 0xff, false); n != 1 || err != nil {
+				t.Errorf("marked %d, %v", n, err)
+			}
+			if diff := gocmp.Diff(map[uint32]int{1: 1, 2: 4, 3: 1}, w.tracked(test.family)); diff != "" {
+				t.Errorf("connections by mark (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
