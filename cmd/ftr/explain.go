@@ -131,7 +131,28 @@ func parseAddress(word string) (netip.Addr, error) {
 	if err != nil {
 		return a, fmt.Errorf("%q is not an address; names are not resolved", word)
 	}
-	return a.Unmap(), nil
+	a = a.Unmap()
+	if kind := unrouted(a); kind != "" {
+		return a, fmt.Errorf("%s is %s, which no router forwards; give the address of one host", a, kind)
+	}
+	return a, nil
+}
+
+// unrouted tells what kind of address this is, if it is one that the kernel leads by no route of a line; "" otherwise.
+func unrouted(a netip.Addr) string {
+	switch {
+	case a.IsUnspecified():
+		return "the unspecified address"
+	case a.IsMulticast():
+		return "a multicast address"
+	case a.IsLoopback():
+		return "a loopback address"
+	case a.Is6() && a.IsLinkLocalUnicast():
+		return "a link-local address"
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "the broadcast address"
+	}
+	return ""
 }
 
 // userNumber returns the number of a user by name or number.

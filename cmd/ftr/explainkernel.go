@@ -11,14 +11,22 @@ import (
 	"ftr/internal/routing"
 )
 
-// mainTable is the kernel's table main (ip-route(8)).
-const mainTable = 254
+// The kernel's own tables (ip-route(8)).
+const (
+	mainTable  = 254
+	localTable = 255
+)
+
+// loopback is where the kernel delivers what is for the host itself.
+const loopback = "lo"
 
 // ask has the kernel say by which route it would send the packet with each of the marks that the firewall
 // could give it, and compares that with what was explained.
 func (e *explainer) ask(ctx context.Context) {
 	if plain, err := e.kernel.Lookup(ctx, e.packet, 0); err == nil && e.byMain(plain) {
-		e.mainHops = interfacesOf(plain)
+		if e.mainHops = interfacesOf(plain); plain.Table == localTable {
+			e.mainHops = []string{loopback}
+		}
 		e.answers = append(e.answers, fmt.Sprintf("table %d knows the way there: %s; policies and lines are not asked", plain.Table, plain))
 		return
 	}

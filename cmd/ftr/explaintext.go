@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ftr/internal/config"
@@ -16,7 +17,7 @@ type explanationView struct {
 	Port        uint16   `json:"port"`     // 0: none was given
 	Inside      string   `json:"inside"`   // interface; empty: not known, or the router itself
 	Basis       string   `json:"basis"`    // where the state of the lines is from
-	Main        []string `json:"main"`     // interfaces by which table main leads there, before all policies
+	Main        []string `json:"main"`     // interfaces by which table main leads there, before all policies; lo: it is for the router itself
 	verdictView
 	IfDown  []lossView `json:"if_down"`
 	Kernel  []string   `json:"kernel"`  // its own answers
@@ -98,9 +99,12 @@ func (e *explainer) text() string {
 		b.WriteString(", comes in on " + v.Inside)
 	}
 	b.WriteString("\n\n")
-	if len(v.Main) > 0 {
+	switch {
+	case slices.Equal(v.Main, []string{loopback}):
+		b.WriteString("It goes to the router itself, before all policies.\n")
+	case len(v.Main) > 0:
 		fmt.Fprintf(&b, "It goes to %s by the routing table, before all policies.\n", strings.Join(v.Main, ", "))
-	} else {
+	default:
 		e.body(&b, v)
 	}
 	section(&b, "The kernel", v.Kernel)
