@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"ftr/internal/config"
 	"ftr/internal/logging"
 	"ftr/internal/status"
 	"ftr/internal/web"
@@ -38,7 +39,8 @@ func (f *flags) runtimeDir() string {
 		return f.runtm
 	}
 	if src, err := readConfig(f.config); err == nil {
-		if cfg, _ := src.parse(); cfg != nil {
+		// Files of sets and names of users, which may be missing, are not asked for.
+		if cfg, _ := config.Parse(src.path, src.data); cfg != nil {
 			f.directories(cfg)
 			return cfg.Paths.Runtime
 		}

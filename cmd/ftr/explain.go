@@ -133,7 +133,7 @@ func parseAddress(word string) (netip.Addr, error) {
 	}
 	a = a.Unmap()
 	if kind := unrouted(a); kind != "" {
-		return a, fmt.Errorf("%s is %s, which no router forwards; give the address of one host", a, kind)
+		return a, fmt.Errorf("%s is %s, which leads to no line; give the address of one host", a, kind)
 	}
 	return a, nil
 }
