@@ -39,6 +39,7 @@ type user struct {
 	home string
 	id   uint32
 	exe  string
+	seen *string // by the latest condition
 }
 
 // newUser makes an ordinary user, or root. Where the tests themselves run without root there is no
@@ -54,7 +55,7 @@ func newUser(t *testing.T, ordinary bool) user {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(home) })
-	u := user{t: t, home: home, exe: exe}
+	u := user{t: t, home: home, exe: exe, seen: new(string)}
 	ids, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		t.Fatal(err)
@@ -103,16 +104,23 @@ func (u user) stand(name string) *exec.Cmd {
 	return cmd
 }
 
+// sees returns a condition, and notes what it was judged by.
+func (u user) sees(ok bool, text string, err error) bool {
+	*u.seen = fmt.Sprintf("%s, %v", text, err)
+	return ok
+}
+
 // until waits for a condition.
 func (u user) until(what string, condition func() bool) {
 	u.t.Helper()
+	*u.seen = ""
 	limit := time.After(patience)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-limit:
-			u.t.Fatalf("not within %s: %s", patience, what)
+			u.t.Fatalf("not within %s: %s; there is: %s", patience, what, *u.seen)
 		case <-tick.C:
 		}
 	}
@@ -138,8 +146,8 @@ func TestStandingLabs(t *testing.T) {
 		t.Errorf("cut: %s, %v", text, err)
 	}
 	u.until("the daemon of lab a takes line 1 out", func() bool {
-		text, _ := u.try("status", "--name", "a")
-		return strings.Count(text, "yes") == 1
+		text, err := u.try("status", "--name", "a")
+		return u.sees(strings.Count(text, "yes") == 1, text, err)
 	})
 	if text, err := u.try("status", "--name", "b"); err != nil || strings.Count(text, "yes") != 2 {
 		t.Errorf("lab b after a cut in lab a: %s, %v", text, err)
