@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,6 +57,10 @@ func newUser(t *testing.T, ordinary bool) user {
 	}
 	t.Cleanup(func() { os.RemoveAll(home) })
 	u := user{t: t, home: home, exe: exe, seen: new(string)}
+	// What the user starts gets its signal when the thread ends that started it, not only when the tests end; threads of
+	// other tests do end.
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
 	ids, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		t.Fatal(err)
