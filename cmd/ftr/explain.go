@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +34,7 @@ func explainCommand(f *flags) *cobra.Command {
 		return explain(cmd.Context(), cfg, q, cmd.OutOrStdout())
 	})
 	c.Use = "explain SOURCE DESTINATION [PROTOCOL [PORT]]"
-	c.Args = cobra.RangeArgs(2, 4)
+	c.Args = arguments(2, 4)
 	c.Long = `SOURCE is an address inside, or "router" for what the router itself connects to. explain says what becomes of a new connection from SOURCE to DESTINATION: which policy matches and why the ones
 before do not, which lines it may use with which shares, and what would become of it if one of these lines died. It takes
 the state of the lines from the running monitor, or from the kernel's routes if none runs, and decides by the same
@@ -48,10 +47,10 @@ Exit code: 0 the kernel does as explained; 1 it does not; 2 the configuration or
 	p := c.Flags()
 	p.BoolVar(&q.json, "json", false, "print it as JSON")
 	p.StringVar(&q.inside, "inside", "", "`interface` that it comes in on (default: the one whose network SOURCE is in)")
-	p.Uint16Var(&q.packet.SourcePort, "source-port", 0, "source `port`")
+	p.StringVar(&q.sourcePort, "source-port", "", "source `port`")
 	p.StringVar(&q.dscp, "dscp", "", "`code point`, example ef")
 	p.StringVar(&q.user, "user", "", "`user` of the router whose program connects, by name or number")
-	p.StringVar(&q.packet.Cgroup, "cgroup", "", "`path` of the control group of the program that connects")
+	p.StringVar(&q.cgroup, "cgroup", "", "`path` of the control group of the program that connects")
 	p.StringVar(&q.mark, "mark", "", "`mark` that other software has set, example 0x10000")
 	return c
 }
@@ -59,7 +58,8 @@ Exit code: 0 the kernel does as explained; 1 it does not; 2 the configuration or
 // question is what is asked on the command line.
 type question struct {
 	json                     bool
-	inside, dscp, mark, user string
+	inside, sourcePort       string
+	dscp, mark, user, cgroup string
 	packet                   config.Packet
 }
 
@@ -75,17 +75,20 @@ func (q *question) parse(args []string) (err error) {
 			return fmt.Errorf("%q is not a protocol; example tcp, udp, icmp", args[2])
 		}
 	}
-	if len(args) > 3 || p.SourcePort != 0 {
+	if len(args) > 3 || q.sourcePort != "" {
 		if !slices.Contains(config.PortProtocols, p.Protocol) {
 			return errors.New("a port needs a protocol that has ports, such as tcp")
 		}
 	}
 	if len(args) > 3 {
-		port, err := strconv.ParseUint(args[3], 10, 16)
-		if err != nil || port == 0 {
-			return fmt.Errorf("%q is not a port from 1 to 65535", args[3])
+		if p.DestinationPort, err = parsePort(args[3]); err != nil {
+			return err
 		}
-		p.DestinationPort = uint16(port)
+	}
+	if q.sourcePort != "" {
+		if p.SourcePort, err = parsePort(q.sourcePort); err != nil {
+			return fmt.Errorf("--source-port: %w", err)
+		}
 	}
 	if q.dscp != "" {
 		var ok bool
@@ -98,15 +101,29 @@ func (q *question) parse(args []string) (err error) {
 			return err
 		}
 	}
-	p.Cgroup = strings.Trim(p.Cgroup, "/")
+	if q.cgroup != "" {
+		cgroup, ok := config.ParseCgroup(q.cgroup)
+		if !ok {
+			return fmt.Errorf("--cgroup: %q is not the path of a control group; example system.slice/backup.service", q.cgroup)
+		}
+		p.Cgroup = cgroup.Path
+	}
 	if q.mark != "" {
 		mark, err := strconv.ParseUint(q.mark, 0, 32)
 		if err != nil {
-			return fmt.Errorf("%q is not a mark", q.mark)
+			return fmt.Errorf("--mark: %q is not a mark; example 0x10000", q.mark)
 		}
 		p.Mark = uint32(mark)
 	}
 	return nil
+}
+
+func parsePort(word string) (uint16, error) {
+	port, err := strconv.ParseUint(word, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%q is not a port from 1 to 65535", word)
+	}
+	return uint16(port), nil
 }
 
 // parseEnds reads who connects, and to whom.
@@ -183,7 +200,9 @@ func explain(ctx context.Context, cfg *config.Config, q question, w io.Writer) e
 		return err
 	}
 	e := explainer{cfg: cfg, obs: &obs, kernel: k, packet: q.packet}
-	e.enter(q.inside)
+	if err := e.enter(q); err != nil {
+		return &exitError{exitConfig, err}
+	}
 	e.situation(ctx)
 	e.now = e.state.Explain(e.packet)
 	e.ask(ctx)
@@ -214,9 +233,9 @@ type explainer struct {
 	mainHops []string // interfaces by which table main leads there, before all policies
 }
 
-// enter finds the interface that the packet comes in on.
-func (e *explainer) enter(inside string) {
-	e.packet.Inside = inside
+// enter finds the interface that the packet comes in on. An error says what in the question cannot be.
+func (e *explainer) enter(q question) error {
+	e.packet.Inside = q.inside
 	for _, l := range e.obs.Links {
 		uplink := slices.ContainsFunc(e.cfg.Uplinks, func(u config.Uplink) bool { return u.Interface == l.Name })
 		for _, a := range l.Addresses {
@@ -226,12 +245,20 @@ func (e *explainer) enter(inside string) {
 			}
 		}
 	}
-	if e.packet.Own {
+	switch {
+	case e.packet.Own && q.inside != "":
+		return fmt.Errorf("--inside %s: the source is the router itself, whose packets come in on no interface", q.inside)
+	case e.packet.Own:
 		e.packet.Inside = ""
 		e.notes = append(e.notes, "the source is the router itself: only policies with router, user or cgroup lead it")
-	} else if e.packet.Inside == "" {
+	case q.user != "" || q.cgroup != "":
+		return fmt.Errorf("--user and --cgroup are for what the router itself connects to, and %s is not the router; write router instead of it", e.packet.Source)
+	case e.packet.Inside == "":
 		e.notes = append(e.notes, "no inside interface has the network of the source: give --inside if policies or the kernel need it")
+	case !slices.ContainsFunc(e.obs.Links, func(l routing.Link) bool { return l.Name == e.packet.Inside }):
+		return fmt.Errorf("--inside %s: there is no such interface", e.packet.Inside)
 	}
+	return nil
 }
 
 // situation takes the state of the lines from the running monitor, or else from the kernel.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,7 +45,7 @@ The exit status is 0 only if everything held.`,
   ftr lab --no-scenario          # leave it standing; from another terminal:
   ftr lab cut 2
   ftr lab shell client`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failing(f.run(cmd.Context())) },
 	}
 	cmd.PersistentFlags().StringVar(&f.name, "name", "", "`name` of the lab, where several are standing")
@@ -63,12 +64,12 @@ The exit status is 0 only if everything held.`,
 		use, short string
 		args       cobra.PositionalArgs
 	}{
-		{"cut LINE", "Cut a line silently upstream: its carrier stays, nothing gets through", cobra.ExactArgs(1)},
-		{"unplug LINE", "Take the carrier from a line", cobra.ExactArgs(1)},
-		{"slow LINE RATE", "Change the bandwidth of a line; example: slow 1 2mbit", cobra.ExactArgs(2)},
-		{"lose LINE PERCENT [both|up|down]", "Lose packets of a line at random", cobra.RangeArgs(2, 3)},
-		{"restore LINE", "Undo everything that was done to a line", cobra.ExactArgs(1)},
-		{"stop", "End a standing lab", cobra.NoArgs},
+		{"cut LINE", "Cut a line silently upstream: its carrier stays, nothing gets through", arguments(1, 1)},
+		{"unplug LINE", "Take the carrier from a line", arguments(1, 1)},
+		{"slow LINE RATE", "Change the bandwidth of a line; example: slow 1 2mbit", arguments(2, 2)},
+		{"lose LINE PERCENT [both|up|down]", "Lose packets of a line at random", arguments(2, 3)},
+		{"restore LINE", "Undo everything that was done to a line", arguments(1, 1)},
+		{"stop", "End a standing lab", noArguments},
 	} {
 		cmd.AddCommand(&cobra.Command{
 			Use: c.use, Short: c.short, Args: c.args,
@@ -138,7 +139,7 @@ func (f *labFlags) ask(cmd *cobra.Command, words ...string) error {
 // labStatus returns `ftr lab status`: one lab, or all that are standing.
 func labStatus(f *labFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Show the lines and hosts of standing labs", Args: cobra.NoArgs,
+		Use: "status", Short: "Show the lines and hosts of standing labs", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			registry, err := lab.OpenRegistry(labRuntime())
 			if err != nil {
@@ -164,7 +165,7 @@ func labStatus(f *labFlags) *cobra.Command {
 // labShell returns `ftr lab shell`.
 func labShell(f *labFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "shell HOST", Short: "Open a shell on a host of the lab: client, internet, router, server, isp1...", Args: cobra.ExactArgs(1),
+		Use: "shell HOST", Short: "Open a shell on a host of the lab: client, internet, router, server, isp1...", Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			shell := os.Getenv("SHELL")
 			if shell == "" {
@@ -182,7 +183,7 @@ func labShell(f *labFlags) *cobra.Command {
 // labExec returns `ftr lab exec`.
 func labExec(f *labFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "exec HOST -- COMMAND...", Short: "Run a command on a host of the lab", Args: cobra.MinimumNArgs(2),
+		Use: "exec HOST -- COMMAND...", Short: "Run a command on a host of the lab", Args: arguments(2, math.MaxInt),
 		Example: "  ftr lab exec router -- ip route show table all",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.enter(cmd.Context(), args[0], args[1:]...)

@@ -181,6 +181,25 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// arguments refuses a command line with fewer or more arguments than a command takes, and names those.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if least <= len(args) && len(args) <= most {
+			return nil
+		}
+		_, names, _ := strings.Cut(cmd.Use, " ")
+		given := "nothing is given"
+		if n := len(args); n == 1 {
+			given = fmt.Sprintf("only %q is given", args[0])
+		} else if n > most {
+			given = fmt.Sprintf("%q comes behind", args[most])
+		} else if n > 1 {
+			given = fmt.Sprintf("only %d are given", n)
+		}
+		return fmt.Errorf("%s takes %s, but %s; see: %s --help", cmd.Name(), names, given, cmd.CommandPath())
+	}
+}
+
 // action makes a command of the original program's name, which also answers to the form with hyphens.
 func action(name, short string, runE func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	c := &cobra.Command{

@@ -50,7 +50,7 @@ could be asked: monitor does not run, or the command line is wrong.`
 	// Who reads exit code 2 as "all lines are down" must not get it for a typing error.
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitNoDaemon, err} })
 	c.Args = func(cmd *cobra.Command, args []string) error {
-		if err := cobra.NoArgs(cmd, args); err != nil {
+		if err := noArguments(cmd, args); err != nil {
 			return &exitError{exitNoDaemon, err}
 		}
 		return nil

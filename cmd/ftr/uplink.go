@@ -32,7 +32,7 @@ does not run.`,
 		Example: `  ftr uplink Cable
   ftr uplink Cable down
   ftr uplink eth2 auto`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := f.runtimeDir()
 			client := web.NewClient(web.Socket(dir))

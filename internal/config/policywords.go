@@ -310,29 +310,38 @@ const userPattern = `^[A-Za-z_][A-Za-z0-9_.-]*[$]?$`
 // cgroupPath is the path of a control group. It stands in a rule of nft(8), which has no way to write quotes
 // in a path.
 func cgroupPath(into *field[Cgroup]) scalar[Cgroup] {
-	pattern := regexp.MustCompile(cgroupPattern)
 	return scalar[Cgroup]{
-		into: into,
-		what: "the path of a control group such as system.slice/backup.service",
-		parse: func(s string) (Cgroup, fault) {
-			word := strings.Trim(strings.TrimPrefix(strings.TrimSpace(s), "/sys/fs/cgroup/"), "/")
-			switch {
-			case !pattern.MatchString(word) || slices.ContainsFunc(strings.Split(word, "/"), func(part string) bool { return part == "." || part == ".." }):
-				return Cgroup{}, fault{message: "is not the path of a control group"}
-			case len(word) > maxCgroup:
-				return Cgroup{}, fault{message: fmt.Sprintf("is longer than %d characters", maxCgroup)}
-			case strings.Count(word, "/") >= maxCgroupLevel:
-				return Cgroup{}, fault{message: fmt.Sprintf("has more than %d levels", maxCgroupLevel)}
-			}
-			return Cgroup{Path: word}, fault{}
-		},
+		into:  into,
+		what:  "the path of a control group such as system.slice/backup.service",
+		parse: parseCgroup,
 		print: func(g Cgroup) string { return quote(g.Path) },
 		json:  &schema{Type: []string{"string", "null"}, Pattern: `^\s*/?[A-Za-z0-9@:_.+-]+(/+[A-Za-z0-9@:_.+-]+)*/?\s*$`},
 	}
 }
 
+var cgroupPattern = regexp.MustCompile(`^[A-Za-z0-9@:_.+-]+(/[A-Za-z0-9@:_.+-]+)*$`)
+
+func parseCgroup(s string) (Cgroup, fault) {
+	word := strings.Trim(strings.TrimPrefix(strings.TrimSpace(s), "/sys/fs/cgroup/"), "/")
+	switch {
+	case !cgroupPattern.MatchString(word) || slices.ContainsFunc(strings.Split(word, "/"), func(part string) bool { return part == "." || part == ".." }):
+		return Cgroup{}, fault{message: "is not the path of a control group"}
+	case len(word) > maxCgroup:
+		return Cgroup{}, fault{message: fmt.Sprintf("is longer than %d characters", maxCgroup)}
+	case strings.Count(word, "/") >= maxCgroupLevel:
+		return Cgroup{}, fault{message: fmt.Sprintf("has more than %d levels", maxCgroupLevel)}
+	}
+	return Cgroup{Path: word}, fault{}
+}
+
+// ParseCgroup reads the path of a control group (cgroups(7)), with or without /sys/fs/cgroup before it; false: it is
+// none that a policy could name.
+func ParseCgroup(s string) (Cgroup, bool) {
+	cgroup, f := parseCgroup(s)
+	return cgroup, f.none()
+}
+
 const (
-	cgroupPattern  = `^[A-Za-z0-9@:_.+-]+(/[A-Za-z0-9@:_.+-]+)*$`
 	maxCgroup      = 200
 	maxCgroupLevel = 16
 )
