@@ -64,66 +64,71 @@ type question struct {
 }
 
 // parse reads the arguments.
-func (q *question) parse(args []string) (err error) {
+func (q *question) parse(args []string) error {
 	p := &q.packet
 	if err := q.parseEnds(args[0], args[1]); err != nil {
 		return err
 	}
-	if len(args) > 2 {
-		var ok bool
-		if p.Protocol, ok = config.ParseProtocol(args[2]); !ok {
-			return fmt.Errorf("%q is not a protocol; example tcp, udp, icmp", args[2])
-		}
-	}
-	if len(args) > 3 || q.sourcePort != "" {
-		if !slices.Contains(config.PortProtocols, p.Protocol) {
-			return errors.New("a port needs a protocol that has ports, such as tcp")
-		}
-	}
-	if len(args) > 3 {
-		if p.DestinationPort, err = parsePort(args[3]); err != nil {
+	given := func(n int) string { return append(args, "", "")[n] }
+	for _, option := range []struct {
+		name, word string // no name: an argument
+		parse      func(word string) error
+	}{
+		{"", given(2), func(word string) error {
+			return known(&p.Protocol, config.ParseProtocol, word, "a protocol; example tcp, udp, icmp")
+		}},
+		{"", given(3), q.portInto(&p.DestinationPort)},
+		{"--source-port: ", q.sourcePort, q.portInto(&p.SourcePort)},
+		{"--dscp: ", q.dscp, func(word string) error { return known(&p.DSCP, config.ParseDSCP, word, "a code point; example ef") }},
+		{"--user: ", q.user, func(word string) (err error) {
+			p.User, err = userNumber(word)
 			return err
-		}
-	}
-	if q.sourcePort != "" {
-		if p.SourcePort, err = parsePort(q.sourcePort); err != nil {
-			return fmt.Errorf("--source-port: %w", err)
-		}
-	}
-	if q.dscp != "" {
-		var ok bool
-		if p.DSCP, ok = config.ParseDSCP(q.dscp); !ok {
-			return fmt.Errorf("%q is not a code point; example ef", q.dscp)
-		}
-	}
-	if q.user != "" {
-		if p.User, err = userNumber(q.user); err != nil {
+		}},
+		{"--cgroup: ", q.cgroup, func(word string) error {
+			var cgroup config.Cgroup
+			err := known(&cgroup, config.ParseCgroup, word, "the path of a control group; example system.slice/backup.service")
+			p.Cgroup = cgroup.Path
 			return err
+		}},
+		{"--mark: ", q.mark, func(word string) error { return known(&p.Mark, parseMark, word, "a mark; example 0x10000") }},
+	} {
+		if option.word == "" {
+			continue
 		}
-	}
-	if q.cgroup != "" {
-		cgroup, ok := config.ParseCgroup(q.cgroup)
-		if !ok {
-			return fmt.Errorf("--cgroup: %q is not the path of a control group; example system.slice/backup.service", q.cgroup)
+		if err := option.parse(option.word); err != nil {
+			return fmt.Errorf("%s%w", option.name, err)
 		}
-		p.Cgroup = cgroup.Path
-	}
-	if q.mark != "" {
-		mark, err := strconv.ParseUint(q.mark, 0, 32)
-		if err != nil {
-			return fmt.Errorf("--mark: %q is not a mark; example 0x10000", q.mark)
-		}
-		p.Mark = uint32(mark)
 	}
 	return nil
 }
 
-func parsePort(word string) (uint16, error) {
-	port, err := strconv.ParseUint(word, 10, 16)
-	if err != nil || port == 0 {
-		return 0, fmt.Errorf("%q is not a port from 1 to 65535", word)
+// known parses a word into a value.
+func known[T any](into *T, parse func(string) (T, bool), word, what string) (err error) {
+	var ok bool
+	if *into, ok = parse(word); !ok {
+		err = fmt.Errorf("%q is not %s", word, what)
 	}
-	return uint16(port), nil
+	return err
+}
+
+// portInto returns the parser of a port; the protocol is known by then.
+func (q *question) portInto(port *uint16) func(word string) error {
+	return func(word string) error {
+		if !slices.Contains(config.PortProtocols, q.packet.Protocol) {
+			return errors.New("a port needs a protocol that has ports, such as tcp")
+		}
+		return known(port, parsePort, word, "a port from 1 to 65535")
+	}
+}
+
+func parsePort(word string) (uint16, bool) {
+	port, err := strconv.ParseUint(word, 10, 16)
+	return uint16(port), err == nil && port > 0
+}
+
+func parseMark(word string) (uint32, bool) {
+	mark, err := strconv.ParseUint(word, 0, 32)
+	return uint32(mark), err == nil
 }
 
 // parseEnds reads who connects, and to whom.
@@ -179,7 +184,7 @@ func userNumber(word string) (uint32, error) {
 	}
 	id, err := lookUpUser(word)
 	if err != nil {
-		err = fmt.Errorf("--user %s: %w", word, err)
+		err = fmt.Errorf("%s: %w", word, err)
 	}
 	return id, err
 }
