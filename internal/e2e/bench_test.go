@@ -22,7 +22,7 @@ func TestBenchNoise(t *testing.T) {
 	b := newBed(t, three())
 	b.start(b.Config())
 	b.uses(10*time.Second, 0, 1, 2)
-	knocks := b.knock(inTime)
+	knocks := b.knockOnce()
 	b.pause(20 * time.Second)
 	attempts := knocks.end()
 	var took []time.Duration

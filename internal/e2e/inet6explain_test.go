@@ -66,7 +66,7 @@ func TestIPv6Explained(t *testing.T) {
 		}
 		used := map[int]bool{}
 		for range 12 {
-			page, err := b.PageFrom(t.Context(), from, netip.AddrPortFrom(to, lab.WebPort), inTime)
+			page, err := b.PageFrom(t.Context(), from, netip.AddrPortFrom(to, lab.WebPort), pageTime)
 			if err != nil {
 				if fate == "carried" {
 					t.Errorf("%s: %v", what, err)

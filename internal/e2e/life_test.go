@@ -19,7 +19,7 @@ func TestLife(t *testing.T) {
 	state := func() string { return b.ip("rule") + b.tables() }
 	want := state()
 
-	knocks := b.knock(inTime)
+	knocks := b.knockOnce()
 	for range 2 {
 		b.must(b.StopDaemon())
 		b.unchanged("stopped", want, state)

@@ -86,8 +86,8 @@ func TestManaged(t *testing.T) {
 	b.allSucceed("a line fell silent", slices.DeleteFunc(knocks.end(), func(a lab.Attempt) bool {
 		return a.Start.Before(cut) // what has begun over the line ends with it
 	}))
-	knocks = b.knock(inTime)
-	attempts := b.Spread(t.Context(), b.Plan.Servers[0], 60, inTime)
+	knocks = b.knockOnce()
+	attempts := b.spreadOnce(b.Plan.Servers[0], 60)
 	b.allSucceed("the turns of the dead line", attempts)
 	if shares := attempts.Shares(3); shares[0] != 0 || shares[1] < 0.25 || shares[2] < 0.25 {
 		t.Errorf("while line 1 is dead the lines carry %v", shares)
@@ -250,7 +250,7 @@ func TestManagedLife(t *testing.T) {
 		runs = append(runs, b.download(i%len(b.Plan.Lines)))
 	}
 	rules := b.rules()
-	knocks := b.knock(inTime)
+	knocks := b.knockOnce()
 	for range 2 {
 		b.must(b.StopDaemon())
 		b.unchanged("stopped", rules, b.rules)
@@ -311,7 +311,7 @@ func TestManagedSwitch(t *testing.T) {
 	manual := b.Config()
 	b.begin(manual)
 	runs := []*lab.Download{b.download(0), b.download(1), b.download(2)}
-	knocks := b.knock(inTime)
+	knocks := b.knockOnce()
 	b.must(b.WriteConfig(manual + "firewall: managed\n"))
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("reload: %d: %s", code, out)
@@ -329,7 +329,7 @@ func TestManagedSwitch(t *testing.T) {
 
 	b.must(b.WriteConfig(manual))
 	b.must(b.ApplyRules(t.Context()))
-	knocks = b.knock(inTime)
+	knocks = b.knockOnce()
 	if out, code := b.output("reload"); code != 0 {
 		t.Fatalf("reload: %d: %s", code, out)
 	}

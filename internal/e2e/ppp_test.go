@@ -32,7 +32,7 @@ func linePPP(t *testing.T, firewall string) {
 
 	written := b.monitorRoutes()
 	others := []*lab.Download{b.download(1), b.download(2)}
-	knocks := b.knock(inTime)
+	knocks := b.knockOnce()
 	var gone [][2]time.Time // from when it breaks until new connections do not use it
 	hangUp := func() {
 		start := time.Now()

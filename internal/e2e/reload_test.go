@@ -32,7 +32,7 @@ func TestReload(t *testing.T) {
 	stays := b.download(0)
 	b.pause(2 * time.Second)
 	stays.ResetGap()
-	knocks := b.knock(inTime)
+	knocks := b.knockOnce()
 	two, three := b.lineKeys(1), b.lineKeys(2)
 	carried, removals := 3, [][2]time.Time(nil)
 	reload := func(what, text string, lines ...int) {

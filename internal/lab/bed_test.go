@@ -243,6 +243,36 @@ func TestTwoLabs(t *testing.T) {
 	}
 }
 
+// A connection that came about by a retry alone says so.
+func TestResent(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, lab.Options{Lines: lines(0)})
+	routeByHand(t, l)
+	if err := l.Cut(0); err != nil {
+		t.Fatal(err)
+	}
+	late := make(chan lab.Attempt, 1)
+	go func() { late <- l.Attempt(t.Context(), l.Plan.Servers[0], patience) }()
+	sent := func() bool {
+		out, err := l.Client.Output("ss", "-Htn", "state", "syn-sent")
+		return err == nil && strings.TrimSpace(out) != ""
+	}
+	for began := time.Now(); !sent(); {
+		if time.Since(began) > patience {
+			t.Fatal("the connection does not begin")
+		}
+	}
+	if err := l.Restore(0); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-late; a.Err != nil || a.Resent == 0 || a.Took < 900*time.Millisecond {
+		t.Errorf("a connection over a line that comes back: %d segments sent again, after %s, %v", a.Resent, a.Took, a.Err)
+	}
+	if a := l.Attempt(t.Context(), l.Plan.Servers[0], patience); a.Err != nil || a.Resent != 0 && a.Took < 900*time.Millisecond {
+		t.Errorf("a connection over a line that is well: %d segments sent again, after %s, %v", a.Resent, a.Took, a.Err)
+	}
+}
+
 func TestKnockSeesTheOutage(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, lab.Options{Lines: lines(0, 0)})

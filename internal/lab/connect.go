@@ -18,10 +18,11 @@ import (
 
 // Attempt is one new connection from the client to the internet host.
 type Attempt struct {
-	Start time.Time
-	Took  time.Duration
-	Line  int // that carried it, from 0; meaningful only without an error
-	Err   error
+	Start  time.Time
+	Took   time.Duration
+	Line   int // that carried it, from 0; meaningful only without an error, as Resent
+	Resent int // segments that the client sent again: some were lost, or late
+	Err    error
 }
 
 // Attempt opens one new connection, asks for a page and tells how it went.
@@ -29,28 +30,38 @@ func (l *Lab) Attempt(ctx context.Context, server netip.Addr, timeout time.Durat
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	a := Attempt{Start: time.Now()}
-	_, a.Line, a.Err = l.ask(ctx, l.Client, netip.AddrPortFrom(server, WebPort))
+	a.Line, a.Resent, a.Err = l.ask(ctx, netip.AddrPortFrom(server, WebPort))
 	a.Took = time.Since(a.Start)
 	return a
 }
 
-// ask gets the page of a web server over a new connection; it returns the words of the page and the
-// line that the server saw.
-func (l *Lab) ask(ctx context.Context, from *Host, to netip.AddrPort) ([]string, int, error) {
+// ask gets the page of a web server for the client; it returns the line that the server saw, and how many segments were
+// sent again.
+func (l *Lab) ask(ctx context.Context, to netip.AddrPort) (line, resent int, err error) {
+	response, err := l.Client.Get(ctx, to, "/")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return 0, 0, err
+	}
+	if resent, err = resentBy(response); err != nil {
+		return 0, 0, err
+	}
+	line, err = lineOf(response)
+	return line, resent, err
+}
+
+// words gets the page of a web server over a new connection, in words.
+func words(ctx context.Context, from *Host, to netip.AddrPort) ([]string, error) {
 	response, err := from.Get(ctx, to, "/")
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer response.Body.Close()
 	page, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, 0, err
-	}
-	line, err := lineOf(response)
-	if from != l.Client {
-		line, err = 0, nil // what comes from the internet comes from no line's address
-	}
-	return strings.Fields(string(page)), line, err
+	return strings.Fields(string(page)), err
 }
 
 // Attempts is the record of many connections, in the order of their start.
@@ -174,7 +185,7 @@ func (l *Lab) Incoming(ctx context.Context, i, n int, dmz bool, timeout time.Dur
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			page, _, err := l.ask(ctx, l.Internet, to)
+			page, err := words(ctx, l.Internet, to)
 			if err == nil && (len(page) == 0 || page[0] != want) {
 				err = fmt.Errorf("%s was answered by %q, want %s", to, page, want)
 			}

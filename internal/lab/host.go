@@ -14,6 +14,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"ftr/internal/netns"
 )
@@ -104,6 +107,28 @@ func (b *body) Close() error {
 		err = nil
 	}
 	return err
+}
+
+// resentBy returns how many segments Get's connection has sent again so far (TCP_INFO, tcp(7)).
+func resentBy(response *http.Response) (n int, err error) {
+	b, ok := response.Body.(*body)
+	if !ok {
+		return 0, fmt.Errorf("read TCP_INFO: the answer is a %T", response.Body)
+	}
+	conn, ok := b.conn.(syscall.Conn)
+	if !ok {
+		return 0, fmt.Errorf("read TCP_INFO: the connection is a %T", b.conn)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("read TCP_INFO: %w", err)
+	}
+	var info *unix.TCPInfo
+	failed := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	if err := cmp.Or(failed, err); err != nil {
+		return 0, fmt.Errorf("read TCP_INFO: %w", err)
+	}
+	return int(info.Total_retrans), nil
 }
 
 // Sysctl sets a kernel parameter of the host's network, by its path under /proc/sys.
