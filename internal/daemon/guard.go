@@ -160,7 +160,6 @@ func (g *guard) set(ctx context.Context, now time.Time) error {
 		return err
 	}
 	others := g.once && g.agreed.Equal(g.want.table)
-	foreign := others || !g.once // whoever changed it before the start
 	switch {
 	case drift.None():
 	case others:
@@ -170,11 +169,14 @@ func (g *guard) set(ctx context.Context, now time.Time) error {
 	default:
 		g.opts.Logger.Info("the firewall table is brought up to date: " + drift.String())
 	}
+	if !g.once && !drift.None() {
+		g.want.remark = true // an earlier run may have had another file, with the lines at other places
+	}
 	g.settle(now)
 	g.agreed, g.once = g.want.table, true
 	g.hold(ctx, now)
 	g.retranslate(ctx)
-	if drift.Missing || g.want.remark || foreign && !drift.None() {
+	if drift.Missing || g.want.remark || others && !drift.None() {
 		g.mark(ctx)
 	}
 	return nil

@@ -161,7 +161,8 @@ func TestGuardPutsBack(t *testing.T) {
 	})
 }
 
-// Connections that were there before the table are given to their lines, once; and again where a reload
+// Connections that were there before the table are given to their lines at the start, whatever mark an earlier run gave
+// them, and again where a reload
 // gives the lines other marks.
 func TestGuardMarksConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -175,7 +176,7 @@ func TestGuardMarksConnections(t *testing.T) {
 			}
 			return m
 		}
-		want := []sim.Marking{{Family: config.IPv4, Lines: lines(1, 2, 3)}}
+		want := []sim.Marking{{Family: config.IPv4, Lines: lines(1, 2, 3), Again: true}}
 		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}

@@ -281,17 +281,33 @@ func TestManagedLife(t *testing.T) {
 	b.exactly("the table is back", 30, []int{10, 10, 10})
 }
 
-// Marks go by the place in the list: where a reload takes a line out of the middle, the connections of those
-// behind it get the new ones and go on.
+// Marks go by the place in the list: where a line is taken out of the middle, the connections of those behind it get
+// the new ones and go on, after a reload as after a start with the changed file.
 func TestManagedRemark(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(b *bed, text string){
+		"reload": func(b *bed, text string) {
+			b.must(b.WriteConfig(text))
+			if out, code := b.output("reload"); code != 0 {
+				b.t.Fatalf("reload: %d: %s", code, out)
+			}
+		},
+		"start": func(b *bed, text string) {
+			b.must(b.StopDaemon())
+			b.must(b.WriteConfig(text))
+			b.must(b.StartDaemon(b.t.Context()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) { otherMarks(t, take) })
+	}
+}
+
+func otherMarks(t *testing.T, take func(b *bed, text string)) {
 	t.Parallel()
 	b, text := newManagedBed(t, three())
 	b.begin(text)
 	runs := []*lab.Download{b.download(0), b.download(2)}
-	b.must(b.WriteConfig(edit(t, text, b.lineKeys(1), "")))
-	if out, code := b.output("reload"); code != 0 {
-		t.Fatalf("reload: %d: %s", code, out)
-	}
+	take(b, edit(t, text, b.lineKeys(1), ""))
 	b.says("connections that were there before belong to their lines now", time.Time{}, soon)
 	b.reloaded("the one in the middle is gone", 0, 2)
 	b.pause(time.Second)
