@@ -31,6 +31,23 @@ func (k *Kernel) SetFirewall(ctx context.Context, want firewall.Table) (firewall
 }
 
 func (k *Kernel) setFirewall(ctx context.Context, want firewall.Table) (firewall.Drift, error) {
+	there, err := k.HasFirewall()
+	if err != nil {
+		return firewall.Drift{}, err
+	}
+	if !there {
+		// To ask for nft's own words takes as long again, in which nothing would be translated.
+		if err := k.nft(ctx, want.String()); err != nil {
+			return firewall.Drift{}, err
+		}
+	}
+	drift, err := k.mendFirewall(ctx, want)
+	drift.Missing = drift.Missing || !there
+	return drift, err
+}
+
+// mendFirewall changes in the table what is not as wanted.
+func (k *Kernel) mendFirewall(ctx context.Context, want firewall.Table) (firewall.Drift, error) {
 	normal, err := k.normal(ctx, want)
 	if err != nil {
 		return firewall.Drift{}, err
