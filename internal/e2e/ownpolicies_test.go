@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/netip"
 	"os"
@@ -23,7 +24,8 @@ const cgroupRoot = "/sys/fs/cgroup"
 func TestOwnPolicies(t *testing.T) {
 	t.Parallel()
 	b, text := newManagedBed(t, three())
-	group := fmt.Sprintf("ftr-test-%d", os.Getpid())
+	// Not the process's number: control groups are the host's, and process 1 here is another one elsewhere.
+	group := "ftr-test-" + rand.Text()
 	b.must(unix.Mount("cgroup2", cgroupRoot, "cgroup2", 0, ""))
 	t.Cleanup(func() {
 		if err := unix.Unmount(cgroupRoot, 0); err != nil {
