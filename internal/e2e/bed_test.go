@@ -237,6 +237,8 @@ func (b *bed) allSucceed(what string, attempts lab.Attempts) {
 		i := slices.IndexFunc(attempts, func(a lab.Attempt) bool { return a.Err != nil })
 		a := attempts[i]
 		b.t.Errorf("%s: %d of %d connections failed, the first at %s after %s: %v", what, n, len(attempts), a.Start.Format("05.000"), a.Took, a.Err)
+		out, err := b.Router.Output("conntrack", "-L", "-p", "tcp", "--state", "SYN_SENT")
+		b.t.Logf("connections without an answer: %v\n%s", err, out)
 	}
 }
 
