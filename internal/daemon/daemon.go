@@ -71,12 +71,12 @@ type Daemon struct {
 	opts     Options
 	commands chan command
 	samples  chan sample
-	watch    chan watched                  // to the sampler; holds the latest
-	ruleset  chan struct{}                 // to the sampler: its tables may be gone
-	guarded  chan guarded                  // to the guard; holds the latest
-	changed  chan struct{}                 // to the guard: its table may be another
-	verdicts chan verdict                  // of the guard, to the loop
-	unheard  atomic.Pointer[routing.Scope] // what the kernel does not tell of
+	watch    chan watched            // to the sampler; holds the latest
+	ruleset  chan struct{}           // to the sampler: its tables may be gone
+	guarded  chan guarded            // to the guard; holds the latest
+	changed  chan struct{}           // to the guard: its table may be another
+	verdicts chan verdict            // of the guard, to the loop
+	unheard  atomic.Pointer[unheard] // of the loop, to those who watch for it; nil before the first look
 	snapshot atomic.Pointer[status.Snapshot]
 }
 
@@ -161,9 +161,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	d.regard(d.opts.Config)
 	group.Go(func() error { return d.watchSysctls(ctx, in) })
-	group.Go(func() error { return newLoop(d.opts, d.watch, d.guarded).run(ctx, in) })
+	group.Go(func() error { return newLoop(d.opts, d.watch, d.guarded, &d.unheard).run(ctx, in) })
 	if d.opts.Flows != nil {
 		group.Go(func() error { return (&sampler{Daemon: d}).run(ctx) })
 	}
@@ -182,17 +181,7 @@ func (d *Daemon) Snapshot() *status.Snapshot { return d.snapshot.Load() }
 // Reload makes a configuration the one in force. Uplinks that stay, by their interface, keep their
 // health and their place.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
-	return d.command(ctx, func(l *loop) {
-		l.reload(time.Now(), cfg)
-		d.regard(cfg)
-	})
-}
-
-// regard makes a configuration's sysctls and files the ones that are looked at, as far as the kernel does
-// not tell of their changes by itself.
-func (d *Daemon) regard(cfg *config.Config) {
-	scope := routing.ScopeOf(cfg)
-	d.unheard.Store(&routing.Scope{Sysctls: routing.Unannounced(scope.Sysctls), PrefixFiles: scope.PrefixFiles, Cgroups: scope.Cgroups})
+	return d.command(ctx, func(l *loop) { l.reload(time.Now(), cfg) })
 }
 
 // SetMode takes uplinks out of use or puts them back, by their interface; those not named are judged

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ftr/internal/config"
@@ -74,6 +75,7 @@ type loop struct {
 	unpublished bool
 	watch       chan watched
 	guard       chan guarded
+	unheard     *atomic.Pointer[unheard]
 	protection  protection
 	answers     chan answer
 	probes      sync.WaitGroup
@@ -88,10 +90,10 @@ type answer struct {
 	err     error
 }
 
-func newLoop(opts Options, watch chan watched, guard chan guarded) *loop {
+func newLoop(opts Options, watch chan watched, guard chan guarded, unheard *atomic.Pointer[unheard]) *loop {
 	return &loop{
 		Options: opts, scope: routing.ScopeOf(opts.Config).Whole(), retry: firstRetry, known: opts.Known,
-		answers: make(chan answer), watch: watch, guard: guard, modes: maps.Clone(opts.Modes), released: map[place]bool{}, dark: map[place]bool{},
+		answers: make(chan answer), watch: watch, guard: guard, unheard: unheard, modes: maps.Clone(opts.Modes), released: map[place]bool{}, dark: map[place]bool{},
 		solicited: map[string]solicitation{}, stands: standings{}, sources: sources{},
 		failback: failback{carried: map[place]bool{}, due: map[place]bool{}},
 	}
@@ -192,6 +194,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		if l.shielded(now) {
 			l.reconcile(ctx, now)
 		}
+		l.regard()
 		l.publishAt = now // it may be news
 	}
 	if !l.shielded(now) {

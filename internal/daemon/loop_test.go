@@ -222,6 +222,21 @@ func TestDrift(t *testing.T) {
 	})
 }
 
+// What the kernel does not tell of is put back within a second also when it is spoilt again right after.
+func TestDriftAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, threeStatic)
+		stop := w.run()
+		defer stop()
+		w.until(time.Second, "start", w.agreed)
+		time.Sleep(time.Second)
+		for range 3 {
+			w.must(w.kernel.Play(routing.Step{Op: routing.Set, Sysctl: &routing.Sysctl{Key: "net/ipv4/fib_multipath_hash_policy", Value: "0"}}))
+			w.until(1010*time.Millisecond, "the hash policy is back", w.agreed)
+		}
+	})
+}
+
 func TestFailingStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, threeStatic)

@@ -96,6 +96,9 @@ func (l *loop) apply(ctx context.Context, s routing.Step) error {
 	if err := l.Kernel.Apply(ctx, s); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
 	}
+	if s.Op == routing.Set {
+		l.note(*s.Sysctl)
+	}
 	return nil
 }
 

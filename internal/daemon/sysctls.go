@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -21,14 +20,24 @@ const (
 	sysctlLatest = 3 * time.Second
 )
 
-// watchSysctls asks for a look at the kernel whenever a sysctl has another value than before, or a file
-// another prefix, or a control group comes or goes, until ctx ends. It works beside the loop, which need not wake for what is as it was.
+// unheard is that of whose changes the kernel does not tell: what is looked at, and as what the loop knows it.
+type unheard struct {
+	scope routing.Scope
+	known routing.Observation
+}
+
+// equal tells whether a look within the scope found what the loop knows.
+func (u *unheard) equal(found routing.Observation) bool {
+	return slices.Equal(u.known.Have.Sysctls, found.Have.Sysctls) &&
+		maps.Equal(u.known.Prefixes, found.Prefixes) && maps.Equal(u.known.Cgroups, found.Cgroups)
+}
+
+// watchSysctls asks for a look at the kernel whenever a sysctl, a file or a control group is not as the
+// loop knows it, until ctx ends. It works beside the loop, which need not wake for what is as it was. What
+// it found the last time does not matter: a value may have been put right and spoilt again since.
 func (d *Daemon) watchSysctls(ctx context.Context, in doors) error {
 	timer := time.NewTimer(tick(time.Now(), sysctlEvery))
 	defer timer.Stop()
-	var before []routing.Sysctl
-	var prefixes map[string]netip.Prefix
-	var cgroups map[string]uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -36,13 +45,36 @@ func (d *Daemon) watchSysctls(ctx context.Context, in doors) error {
 		case <-timer.C:
 		}
 		began := time.Now()
-		obs, err := d.opts.Kernel.Observe(ctx, *d.unheard.Load())
-		same := slices.Equal(before, obs.Have.Sysctls) && maps.Equal(prefixes, obs.Prefixes) && maps.Equal(cgroups, obs.Cgroups)
-		if err == nil && !same { // the loop tells of errors
-			d.pass(routing.Hint{}, in) // the first time too: it may have changed since the loop looked
-			before, prefixes, cgroups = obs.Have.Sysctls, obs.Prefixes, obs.Cgroups
+		if u := d.unheard.Load(); u != nil { // the loop has not looked yet otherwise
+			found, err := d.opts.Kernel.Observe(ctx, u.scope)
+			if err == nil && !u.equal(found) { // the loop tells of errors
+				d.pass(routing.Hint{}, in)
+			}
 		}
 		timer.Reset(max(tick(time.Now(), sysctlEvery), min(sysctlCosts*time.Since(began), sysctlLatest)))
+	}
+}
+
+// regard lets the unheard be watched, as the latest look and the steps after it left it.
+func (l *loop) regard() {
+	u := &unheard{
+		scope: routing.Scope{Sysctls: routing.Unannounced(l.scope.Sysctls), PrefixFiles: l.scope.PrefixFiles, Cgroups: l.scope.Cgroups},
+		known: routing.Observation{Prefixes: l.obs.Prefixes, Cgroups: l.obs.Cgroups},
+	}
+	for _, c := range l.obs.Have.Sysctls {
+		if slices.Contains(u.scope.Sysctls, c.Key) {
+			u.known.Have.Sysctls = append(u.known.Have.Sysctls, c)
+		}
+	}
+	l.unheard.Store(u)
+}
+
+// note makes a sysctl that was set part of what the kernel is known to hold.
+func (l *loop) note(set routing.Sysctl) {
+	for i, c := range l.obs.Have.Sysctls {
+		if c.Key == set.Key {
+			l.obs.Have.Sysctls[i] = set
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ftr/internal/config"
 	"ftr/internal/firewall"
 	"ftr/internal/kernel"
 	"ftr/internal/routing"
@@ -109,6 +111,37 @@ func TestWatchHints(t *testing.T) {
 	}
 	if err := watching.stop(); !errors.Is(err, context.Canceled) {
 		t.Errorf("Watch ended with %v", err)
+	}
+}
+
+// TestWatchSysctls: the kernel tells of every sysctl that is not looked for.
+func TestWatchSysctls(t *testing.T) {
+	w := newRealWorld(t, "sysctls")
+	w.script("link add w0 type veth peer name w0-x\nlink set w0 up")
+	cfg, problems := config.Parse("test.conf", []byte(`
+uplinks: [{interface: w0, type: dhcp, priority_group: 1, ipv6: auto}]
+downlinks: {lan: lan0}
+tests: {ips: [198.51.100.1, "2001:db8::1"]}
+`))
+	if cfg == nil {
+		t.Fatal(problems)
+	}
+	scope := routing.ScopeOf(cfg)
+	silent := routing.Unannounced(scope.Sysctls)
+	watching := watch(t, w.Kernel)
+	told := 0
+	for i, key := range scope.Sysctls {
+		if slices.Contains(silent, key) {
+			continue
+		}
+		told++
+		w.run("!echo 1 > /proc/sys/" + key)
+		watching.settle(w, 1000+i)
+		w.run("!echo 0 > /proc/sys/" + key)
+		watching.expect(key)
+	}
+	if told < 5 || len(silent) < 3 {
+		t.Errorf("%d sysctls are announced and %d are not", told, len(silent))
 	}
 }
 

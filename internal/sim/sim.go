@@ -175,14 +175,17 @@ func (k *Kernel) remember(step routing.Step) {
 	k.applied = append(k.applied, step)
 }
 
-// Play makes a change as another program would: those who watch are told.
+// Play makes a change as another program would: those who watch are told, but not of the sysctls on which
+// the kernel is silent.
 func (k *Kernel) Play(step routing.Step) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.apply(step); err != nil {
 		return err
 	}
-	k.notify()
+	if step.Sysctl == nil || len(routing.Unannounced([]string{step.Sysctl.Key})) == 0 {
+		k.notify()
+	}
 	return nil
 }
 
