@@ -202,6 +202,9 @@ func (m *Monitor) fall(now time.Time, reason string, interim, flap bool) {
 	if interim {
 		m.sentence = nil
 	}
+	if m.verdict.state != Down {
+		m.waking.begin(now)
+	}
 	m.recovery.wasUp = m.recovery.wasUp || m.verdict.state == Up
 	m.recovery.restart()
 	m.bad = 0

@@ -159,7 +159,10 @@ func (m *Monitor) send(now time.Time, target config.Target, r *round, aside bool
 // hear takes an answer into account.
 func (m *Monitor) hear(now time.Time, e echo, rtt time.Duration) {
 	deviation, known := m.clocks.deviation(e.target, rtt)
-	m.clocks.add(e.target, rtt)
+	timed := !m.waking.heard(now, e.sent)
+	if timed || !known { // of a target of which nothing is known, even that is something
+		m.clocks.add(e.target, rtt)
+	}
 	revived := m.voters.heard(e)
 	if e.aside {
 		return
@@ -168,10 +171,10 @@ func (m *Monitor) hear(now time.Time, e echo, rtt time.Duration) {
 		m.window.forget() // it was no loss, but an outage, and that is over
 		m.quality = quality{}
 	}
-	s := sample{id: e.id, at: e.sent, target: m.voters.index(e.target), rtt: rtt, deviation: deviation, steady: known}
+	s := sample{id: e.id, at: e.sent, target: m.voters.index(e.target), timed: timed, rtt: rtt, deviation: deviation, steady: known}
 	if !e.lost {
 		m.window.add(s)
-	} else if m.window.unlose(s); rtt > 0 {
+	} else if m.window.unlose(s); timed {
 		m.clocks.late(now, rtt)
 	}
 	m.quality.stale = true

@@ -47,6 +47,7 @@ type Monitor struct {
 	rotation rotation // all targets; who is asked calmly, and who aside, is decided each time
 	voters   voters
 	clocks   clocks
+	waking   waking
 	window   window
 	flight   flight
 	lastID   uint64

@@ -29,6 +29,7 @@ type sample struct {
 	at        time.Time // when it was sent
 	target    int       // its position in the parameters
 	lost      bool
+	timed     bool          // rtt and deviation measure the path
 	steady    bool          // deviation is known
 	rtt       time.Duration // meaningful only if it is not lost
 	deviation time.Duration // of rtt from the one before to the same target
@@ -37,17 +38,17 @@ type sample struct {
 // kept is a sample as it is remembered, in half of the room: with hundreds of lines this is most of the
 // memory that is used.
 type kept struct {
-	id             uint64
-	at             time.Duration // since the first of all
-	rtt, deviation uint32        // µs
-	target         uint16
-	lost, steady   bool
+	id                  uint64
+	at                  time.Duration // since the first of all
+	rtt, deviation      uint32        // µs
+	target              uint16
+	lost, timed, steady bool
 }
 
 func (w *window) keep(s sample) kept {
 	return kept{
 		id: s.id, at: s.at.Sub(w.first), rtt: micros(s.rtt), deviation: micros(s.deviation),
-		target: uint16(s.target), lost: s.lost, steady: s.steady,
+		target: uint16(s.target), lost: s.lost, timed: s.timed, steady: s.steady,
 	}
 }
 
@@ -128,11 +129,12 @@ func (w *window) measure(now time.Time, forLoss, forTimes time.Duration, v voter
 		if w.age(now, s) <= forLoss {
 			w.tally[s.target].count(s.lost)
 		}
-		if !s.lost {
-			latency += time.Duration(s.rtt) * time.Microsecond
-			m.times++
+		if s.lost || !s.timed {
+			continue
 		}
-		if !s.lost && s.steady {
+		latency += time.Duration(s.rtt) * time.Microsecond
+		m.times++
+		if s.steady {
 			jitter += time.Duration(s.deviation) * time.Microsecond
 			steady++
 		}
