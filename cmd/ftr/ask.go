@@ -38,14 +38,11 @@ func (f *flags) runtimeDir() string {
 	if f.runtm != "" {
 		return f.runtm
 	}
+	named := ""
 	if src, err := readConfig(f.config); err == nil {
-		// Files of sets and names of users, which may be missing, are not asked for.
-		if cfg, _ := config.Parse(src.path, src.data); cfg != nil {
-			f.directories(cfg)
-			return cfg.Paths.Runtime
-		}
+		named = config.ReadPaths(src.data).Runtime
 	}
-	return first(fromSystemd("RUNTIME_DIRECTORY"), defaultRuntime)
+	return first(named, fromSystemd("RUNTIME_DIRECTORY"), defaultRuntime)
 }
 
 // unreached turns what a client returned into what to do. Refusals of the daemon stay as they are.

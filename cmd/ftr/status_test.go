@@ -215,14 +215,15 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// The daemon is found by its configuration file although what that refers to is missing.
+// The daemon is found by its configuration file although that is refused.
 func TestRuntimeDir(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", "")
 	file := filepath.Join(t.TempDir(), "ftr.conf")
 	const start = "uplinks: [{interface: eth1, type: dhcp, priority_group: 1}]\ndownlinks: {lan: eth0}\ntests: {ips: [198.18.0.1]}\npaths: {runtime: /run/elsewhere}\nfirewall: managed\n"
 	for what, rest := range map[string]string{
 		"good": "", "without the file of a set": "sets: [{name: bank, file: /nowhere/bank}]\n",
-		"with an unknown user": "policies: [{name: backup, user: no-such-user, uplinks: eth1}]\n",
+		"with an unknown user":        "policies: [{name: backup, user: no-such-user, uplinks: eth1}]\n",
+		"with mistakes in other keys": "policies: [{name: backup, uplinks: nowhere}]\nsecurity: 1\n",
 	} {
 		if err := os.WriteFile(file, []byte(start+rest), 0o600); err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ func (d *draft) config() *Config {
 		Log:     Log{File: d.logFile.value, MaxSize: d.logSize.value, OldFiles: int(d.logKept.value)},
 		Email:   d.emailConfig(),
 		Numbers: d.numbers(uint32(n)),
-		Paths:   Paths{State: d.state.value, Runtime: d.runtime.value},
+		Paths:   d.directories(),
 
 		Firewall: d.firewall.value,
 		Balance:  d.balanceIn(),
@@ -34,6 +34,17 @@ func (d *draft) config() *Config {
 	c.Sets, c.Policies, c.Forwards = d.setsConfig(), d.policiesConfig(), d.forwardsConfig()
 	c.Steers = steers(c)
 	return c
+}
+
+// directories are those that the file names and that were not refused.
+func (d *draft) directories() (p Paths) {
+	if d.state.given() {
+		p.State = d.state.value
+	}
+	if d.runtime.given() {
+		p.Runtime = d.runtime.value
+	}
+	return p
 }
 
 // uplink makes the i-th of n uplinks with the numbers that follow from its place.

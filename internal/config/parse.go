@@ -14,6 +14,27 @@ import (
 // Files of the original program, in their form of 2015 and of 2016, are read with the meaning that
 // they had there.
 func Parse(name string, data []byte) (*Config, []Problem) {
+	w, d := read(name, data)
+	problems := w.finish()
+	if d == nil || hasErrors(problems) {
+		return nil, problems
+	}
+	c := d.config()
+	c.places = w.placesOf(d)
+	return c, problems
+}
+
+// ReadPaths returns the directories that a configuration file names, also where other keys of it are refused.
+// A path is empty if it is not in the file, is refused itself, or if the file cannot be read as YAML.
+func ReadPaths(data []byte) Paths {
+	if _, d := read("", data); d != nil {
+		return d.directories()
+	}
+	return Paths{}
+}
+
+// read takes the file apart and checks it; the walker has the problems. The draft is nil if there is nothing in it.
+func read(name string, data []byte) (*walker, *draft) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // the mark that some editors put first
 	w := &walker{file: name, source: new(source)}
 	if p := unreadable(data); p != nil {
@@ -22,28 +43,22 @@ func Parse(name string, data []byte) (*Config, []Problem) {
 			w.source.shaky = true
 		}
 		w.report(position{p.Line, p.Column}, *p)
-		return nil, w.finish()
+		return w, nil
 	}
 	w.source = newSource(data)
 	tree, p := readTree(data)
 	if p != nil {
 		w.source.shaky = true
 		w.report(position{p.Line, p.Column}, *p)
-		return nil, w.finish()
+		return w, nil
 	}
 	d := new(draft)
 	w.root = table(d)
 	if !w.readRoot(tree) {
-		return nil, w.finish()
+		return w, nil
 	}
 	w.check(d)
-	problems := w.finish()
-	if hasErrors(problems) {
-		return nil, problems
-	}
-	c := d.config()
-	c.places = w.placesOf(d)
-	return c, problems
+	return w, d
 }
 
 // placesOf returns where the file names what only the host can tell: files of sets, and users.

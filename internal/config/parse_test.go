@@ -175,3 +175,19 @@ func TestParseFull(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// The directories are known where other keys, or one of them, are refused.
+func TestReadPaths(t *testing.T) {
+	for text, want := range map[string]Paths{
+		"paths: {state: /var/x, runtime: /run/x}\nuplinks: 7\nnonsense: 1\n": {State: "/var/x", Runtime: "/run/x"},
+		"paths: {state: relative, runtime: /run/x}":                          {Runtime: "/run/x"},
+		"paths: 3":                           {},
+		"paths: {runtime: /run/x":            {},
+		"":                                   {},
+		"\ufeffpaths: {runtime: /run/bom}\n": {Runtime: "/run/bom"},
+	} {
+		if got := ReadPaths([]byte(text)); got != want {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+	}
+}
