@@ -30,6 +30,8 @@ type Kernel interface {
 	Events(ctx context.Context, hint func(routing.Hint)) error
 	// Solicit asks the routers on an interface to advertise themselves (RFC 4861 §6.3.7).
 	Solicit(ctx context.Context, device string) error
+	// NeighbourTable looks at the table of neighbours of a family.
+	NeighbourTable(f config.Family) (routing.NeighbourTable, error)
 }
 
 // Prober asks one target through one uplink and returns the round-trip time. The error is the reason
@@ -76,6 +78,7 @@ type Daemon struct {
 	guarded  chan guarded            // to the guard; holds the latest
 	changed  chan struct{}           // to the guard: its table may be another
 	verdicts chan verdict            // of the guard, to the loop
+	crowded  chan []routing.Warning  // to the loop: which tables of neighbours are full
 	unheard  atomic.Pointer[unheard] // of the loop, to those who watch for it; nil before the first look
 	snapshot atomic.Pointer[status.Snapshot]
 }
@@ -93,6 +96,7 @@ type doors struct {
 	commands   <-chan command
 	samples    <-chan sample
 	verdicts   <-chan verdict // of the guard
+	crowded    <-chan []routing.Warning
 }
 
 // pass hands a hint to whom it concerns. It never waits: who has no room has enough to do, and looks
@@ -140,6 +144,7 @@ func New(opts Options) *Daemon {
 	d := &Daemon{
 		opts: opts, commands: make(chan command), samples: make(chan sample), watch: make(chan watched, 1), ruleset: make(chan struct{}, 1),
 		guarded: make(chan guarded, 1), changed: make(chan struct{}, 1), verdicts: make(chan verdict),
+		crowded: make(chan []routing.Warning),
 	}
 	publish := opts.Publish
 	d.opts.Publish = func(s *status.Snapshot) {
@@ -153,7 +158,7 @@ func New(opts Options) *Daemon {
 // ends. It leaves the kernel as it is then, so that traffic goes on.
 func (d *Daemon) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	in := doors{hints: make(chan struct{}, 1), neighbours: make(chan routing.Hint, 64), commands: d.commands, samples: d.samples, verdicts: d.verdicts}
+	in := doors{hints: make(chan struct{}, 1), neighbours: make(chan routing.Hint, 64), commands: d.commands, samples: d.samples, verdicts: d.verdicts, crowded: d.crowded}
 	group.Go(func() error {
 		err := d.opts.Kernel.Events(ctx, func(h routing.Hint) { d.pass(h, in) })
 		if err != nil && ctx.Err() == nil {
@@ -162,6 +167,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { return d.watchSysctls(ctx, in) })
+	group.Go(func() error { return d.watchNeighbours(ctx) })
 	group.Go(func() error { return newLoop(d.opts, d.watch, d.guarded, &d.unheard).run(ctx, in) })
 	if d.opts.Flows != nil {
 		group.Go(func() error { return (&sampler{Daemon: d}).run(ctx) })

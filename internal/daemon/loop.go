@@ -47,6 +47,7 @@ type loop struct {
 	snapshot   *status.Snapshot
 	published  []health.Report   // that the snapshot was made from
 	inspected  []routing.Warning // about the host, by the last look
+	crowded    []routing.Warning // about tables of neighbours
 	warned     []routing.Warning // these, and those of the guard
 
 	lookAt  time.Time     // when the kernel is to be read next
@@ -121,6 +122,8 @@ func (l *loop) run(ctx context.Context, in doors) error {
 			}
 		case v := <-in.verdicts:
 			l.heed(v)
+		case ws := <-in.crowded:
+			l.crowd(ws)
 		case c := <-in.commands:
 			c.do(l)
 			l.waiting = append(l.waiting, c)

@@ -48,10 +48,10 @@ func (l *loop) tell(now time.Time, changes []status.Change, body string) {
 	}
 }
 
-// warn logs what is new among the warnings about the host and those of the guard. What keeps an uplink from being used is told with its
-// health already.
+// warn logs what is new among the warnings about the host, those of the guard, and those about tables of
+// neighbours. What keeps an uplink from being used is told with its health already.
 func (l *loop) warn(warnings []routing.Warning) {
-	warnings = slices.Concat(warnings, l.protection.warned)
+	warnings = slices.Concat(warnings, l.protection.warned, l.crowded)
 	if l.snapshot != nil { // before, nothing else has told why an uplink is not used
 		warnings = slices.DeleteFunc(warnings, func(w routing.Warning) bool { return w.Code == routing.UplinkUnusable })
 	}

@@ -9,26 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
+	"ftr/internal/routing"
 )
 
 // Attributes of neighbour tables, and sizes of their structures (linux/neighbour.h).
 const (
 	ndtaThreshold3 = 4
-	ndtaStats      = 8
+	ndtaStats      = 7
 	sizeofNdtMsg   = 4
 	// ndtsTableFulls is the place of ndts_table_fulls in struct ndt_stats.
 	ndtsTableFulls = 80
 )
 
-// NeighbourTable is what the kernel says of its table of neighbours of a family (arp(7)), which all network
-// namespaces of a machine share.
-type NeighbourTable struct {
-	Limit uint32 // of learned neighbours (gc_thresh3)
-	Full  uint64 // how often there was no room for another, since the start of the machine; 0 before Linux 4.3
-}
-
 // NeighbourTable looks at the table of a family.
-func (k *Kernel) NeighbourTable(f config.Family) (NeighbourTable, error) {
+func (k *Kernel) NeighbourTable(f config.Family) (routing.NeighbourTable, error) {
 	header := make([]byte, sizeofNdtMsg)
 	header[0] = addressFamily(f)
 	messages, err := k.dump(unix.RTM_GETNEIGHTBL, header)
@@ -40,12 +34,12 @@ func (k *Kernel) NeighbourTable(f config.Family) (NeighbourTable, error) {
 			return t, bad
 		}
 	}
-	return NeighbourTable{}, fmt.Errorf("look at the table of %s neighbours: %w", f, err)
+	return routing.NeighbourTable{}, fmt.Errorf("look at the table of %s neighbours: %w", f, err)
 }
 
 // decodeNeighbourTable reads a struct ndtmsg and its attributes; ok is false for a message about the
 // settings of one interface.
-func decodeNeighbourTable(b []byte) (t NeighbourTable, ok bool, err error) {
+func decodeNeighbourTable(b []byte) (t routing.NeighbourTable, ok bool, err error) {
 	err = attributes(b, sizeofNdtMsg, func(d *netlink.AttributeDecoder) {
 		switch d.Type() {
 		case ndtaThreshold3:

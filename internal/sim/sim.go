@@ -51,6 +51,7 @@ type Kernel struct {
 	// routers advertise themselves when asked, by interface; solicitations counts how often they were.
 	routers       map[string]netip.Addr
 	solicitations map[string]int
+	neighbours    map[config.Family]routing.NeighbourTable
 }
 
 // New returns a kernel as it is after boot: its own rules, no links, nothing forwarded.
@@ -63,8 +64,9 @@ func New() *Kernel {
 		leases:   map[string]netip.Addr{},
 		prefixes: map[string]netip.Prefix{},
 		routers:  map[string]netip.Addr{}, solicitations: map[string]int{},
-		watchers: map[*watcher]bool{},
-		flows:    map[flow]int{},
+		watchers:   map[*watcher]bool{},
+		flows:      map[flow]int{},
+		neighbours: map[config.Family]routing.NeighbourTable{config.IPv4: {Limit: 1024}, config.IPv6: {Limit: 1024}},
 	}
 	for _, device := range []string{"all", "default"} {
 		k.addSysctls(device)
