@@ -173,7 +173,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		group.Go(func() error { return (&sampler{Daemon: d}).run(ctx) })
 	}
 	if d.opts.Firewall != nil {
-		group.Go(func() error { return (&guard{Daemon: d}).run(ctx) })
+		group.Go(func() error { return (&guard{Daemon: d, marked: marksKnown(d.opts.Known)}).run(ctx) })
 	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"ftr/internal/config"
 	"ftr/internal/firewall"
+	"ftr/internal/kernel"
 	"ftr/internal/routing"
 )
 
@@ -33,20 +34,20 @@ type Firewall interface {
 	HoldTranslation(ctx context.Context) error
 	// RemoveFirewall removes it, and tells whether there was one.
 	RemoveFirewall(ctx context.Context) (removed bool, err error)
-	// MarkConnections gives connections the mark of the line whose address they have; those that have a
-	// mark already only if again is true.
-	MarkConnections(ctx context.Context, family config.Family, lines map[netip.Addr]uint32, mask uint32, again bool) (marked int, err error)
+	// MarkConnections gives connections the marks of the lines that they belong to.
+	MarkConnections(ctx context.Context, family config.Family, to firewall.Marking) (done firewall.Remarked, err error)
 }
 
 // guarded is what the guard keeps.
 type guarded struct {
-	table firewall.Table                          // the zero Table: there is to be none
-	lines map[config.Family]map[netip.Addr]uint32 // marks by the addresses of lines
-	mask  uint32
-	// translated are the prefixes that addresses of hosts inside are translated to, by the mark of the line.
-	translated map[uint32]netip.Prefix
-	remark     bool // marks of lines have changed: connections that have one need the new one
-	number     int  // counts what the loop has asked for
+	table    firewall.Table                          // the zero Table: there is to be none
+	lines    map[config.Family]map[netip.Addr]uint32 // marks by the addresses of lines
+	networks map[netip.Prefix]uint32                 // marks by what is routed to lines
+	marks    marks
+	mask     uint32
+	// translated are the prefixes that addresses of hosts inside are translated to, by interface.
+	translated map[string]netip.Prefix
+	number     int // counts what the loop has asked for
 }
 
 // verdict is what the guard tells the loop.
@@ -62,13 +63,20 @@ type guard struct {
 	idle    bool                    // there is nothing to keep
 	agreed  firewall.Table          // what the table was when it last was as wanted
 	once    bool                    // it was as wanted before
-	kept    map[uint32]netip.Prefix // that it translated to then
+	found   firewall.Drift          // by attempts that failed since
+	kept    map[string]netip.Prefix // that it translated to then
+	marked  marks                   // that connections have
+	mask    uint32                  // of these
+	due     bool                    // connections need marks
+	again   bool                    // those that they have may be another file's
 	repairs []time.Time             // of what others did
 	fight   bool
 	held    time.Time // when connections were last made to live on without the table
 	failure string
-	checked time.Time
-	done    int // the number of what is in force
+	// unmarked says why connections could not be given marks.
+	unmarked string
+	checked  time.Time
+	done     int // the number of what is in force
 }
 
 // run takes from the loop what is wanted, and looks whenever something was changed.
@@ -82,7 +90,6 @@ func (g *guard) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case want := <-g.guarded:
-			want.remark = want.remark || g.want.remark
 			g.want, g.idle = want, false
 		case <-g.changed:
 			pause = time.Until(g.next())
@@ -119,9 +126,10 @@ func (g *guard) keep(ctx context.Context, now time.Time) time.Duration {
 		return guardResync
 	}
 	pause := guardResync
-	if err != nil {
+	if err != nil || g.due {
 		pause = guardRetry
-	} else {
+	}
+	if err == nil {
 		g.done = g.want.number
 	}
 	text := words(err)
@@ -149,16 +157,18 @@ func (g *guard) remove(ctx context.Context) error {
 	if removed {
 		g.opts.Logger.Info("the firewall table was removed: the firewall is manual")
 	}
-	g.idle, g.once, g.agreed, g.fight, g.repairs, g.held = true, false, firewall.Table{}, false, nil, time.Time{}
+	*g = guard{Daemon: g.Daemon, want: g.want, idle: true, checked: g.checked, failure: g.failure, done: g.done}
 	return nil
 }
 
 // set makes the table what is wanted, and says what others did to it.
 func (g *guard) set(ctx context.Context, now time.Time) error {
 	drift, err := g.opts.Firewall.SetFirewall(ctx, g.want.table)
+	g.found = g.found.Join(drift)
 	if err != nil {
 		return err
 	}
+	drift, g.found = g.found, firewall.Drift{}
 	others := g.once && g.agreed.Equal(g.want.table)
 	switch {
 	case drift.None():
@@ -169,17 +179,38 @@ func (g *guard) set(ctx context.Context, now time.Time) error {
 	default:
 		g.opts.Logger.Info("the firewall table is brought up to date: " + drift.String())
 	}
-	if !g.once && !drift.None() {
-		g.want.remark = true // an earlier run may have had another file, with the lines at other places
-	}
+	g.owe(drift, others)
 	g.settle(now)
 	g.agreed, g.once = g.want.table, true
 	g.hold(ctx, now)
-	g.retranslate(ctx)
-	if drift.Missing || g.want.remark || others && !drift.None() {
+	if g.due {
 		g.mark(ctx)
 	}
+	if !g.due {
+		g.marked, g.mask = g.want.marks, g.want.mask
+		g.retranslate(ctx)
+	}
 	return nil
+}
+
+// owe decides whether connections need marks, after the table was found otherwise than wanted.
+func (g *guard) owe(drift firewall.Drift, others bool) {
+	if !g.once && !drift.None() || g.mask != 0 && g.mask != g.want.mask {
+		g.again = true // an earlier run may have had another file, with the lines at other places
+	}
+	moved := false
+	for f := range g.marked {
+		moved = moved || len(g.moved(f)) > 0
+	}
+	g.due = g.due || g.again || moved || drift.Missing || others && !drift.None()
+}
+
+// moved says what became of the marks that connections of a family have.
+func (g *guard) moved(f config.Family) map[uint32]uint32 {
+	if g.mask != 0 && g.mask != g.want.mask {
+		return nil // they are in other bits
+	}
+	return g.marked.moved(f, g.want.marks)
 }
 
 // hold has connections live on if another program removes the table.
@@ -215,8 +246,9 @@ func (g *guard) settle(now time.Time) {
 // retranslate releases the connections of lines that have another prefix than before: they would be
 // translated to the old one for as long as they send.
 func (g *guard) retranslate(ctx context.Context) {
-	for mark, before := range g.kept {
-		if g.want.translated[mark] == before || g.opts.Flows == nil {
+	for device, before := range g.kept {
+		mark, there := g.want.marks[config.IPv6][device]
+		if g.want.translated[device] == before || !there || g.opts.Flows == nil {
 			continue
 		}
 		n, err := g.opts.Flows.Release(ctx, config.IPv6, mark, g.want.mask)
@@ -229,23 +261,38 @@ func (g *guard) retranslate(ctx context.Context) {
 	g.kept = g.want.translated
 }
 
-// mark gives connections that were there before the table, or began while others had changed it, the marks that it
-// would have given them.
+// mark gives connections that were there before the table, that began while others had changed it, or whose line
+// has another mark now, the marks that it would have given them.
 func (g *guard) mark(ctx context.Context) {
 	var errs []error
-	count := 0
-	for f, lines := range g.want.lines {
-		n, err := g.opts.Firewall.MarkConnections(ctx, f, lines, g.want.mask, g.want.remark)
-		count += n
+	var all firewall.Remarked
+	for _, f := range []config.Family{config.IPv4, config.IPv6} {
+		to := firewall.Marking{Mask: g.want.mask, Lines: g.want.lines[f], Moved: g.moved(f), Again: g.again}
+		if f == config.IPv6 {
+			to.Networks = g.want.networks
+		}
+		if len(to.Lines) == 0 && len(to.Moved) == 0 {
+			continue
+		}
+		done, err := g.opts.Firewall.MarkConnections(ctx, f, to)
+		all.Marked, all.Forgotten = all.Marked+done.Marked, all.Forgotten+done.Forgotten
 		errs = append(errs, err)
 	}
-	g.want.remark = false
-	if count > 0 {
-		g.opts.Logger.Info("connections that were there before belong to their lines now", "connections", count)
+	if all.Marked > 0 {
+		g.opts.Logger.Info("connections that were there before belong to their lines now", "connections", all.Marked)
 	}
-	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
-		// Whoever lives on without a mark is balanced by routes alone; all else works.
+	if all.Forgotten > 0 {
+		g.opts.Logger.Info("connections were released: their line is not in the configuration any more", "connections", all.Forgotten)
+	}
+	err := errors.Join(errs...)
+	text := words(err)
+	if err != nil && ctx.Err() == nil && text != g.unmarked {
 		g.opts.Logger.Warn("not all connections that were there before could be given to their lines", "error", err)
+	}
+	g.unmarked = text
+	// Where the kernel cannot do it at all, whoever lives on without a mark is balanced by routes alone.
+	if err == nil || errors.Is(err, kernel.ErrNoNetfilter) {
+		g.due, g.again = false, false
 	}
 }
 

@@ -2,9 +2,11 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,18 +39,9 @@ func managedFile(t *testing.T, uplinks string) *config.Config {
 
 // guard starts a daemon on the world's kernel and returns it with what stops it.
 func (w *world) guard() (d *daemon.Daemon, stop func()) {
-	ctx, cancel := context.WithCancel(w.t.Context())
 	opts := w.options(w.kernel)
 	opts.Firewall = w.kernel
-	d = daemon.New(opts)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	return d, func() {
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Errorf("the daemon ended with: %v", err)
-		}
-	}
+	return w.startWith(opts)
 }
 
 // dealt is the deal that the table holds, or "" if there is no table.
@@ -176,7 +169,8 @@ func TestGuardMarksConnections(t *testing.T) {
 			}
 			return m
 		}
-		want := []sim.Marking{{Family: config.IPv4, Lines: lines(1, 2, 3), Again: true}}
+		mask := w.cfg.Numbers.Mask
+		want := []sim.Marking{{Family: config.IPv4, To: firewall.Marking{Mask: mask, Lines: lines(1, 2, 3), Again: true}}}
 		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
@@ -184,13 +178,13 @@ func TestGuardMarksConnections(t *testing.T) {
 		slices.Reverse(uplinks)
 		w.must(d.Reload(t.Context(), managedFile(t, strings.Join(uplinks, ""))))
 		w.until(time.Second, "marked again", func() bool { return len(w.kernel.Markings()) == 2 })
-		want = append(want, sim.Marking{Family: config.IPv4, Lines: lines(3, 2, 1), Again: true})
+		want = append(want, sim.Marking{Family: config.IPv4, To: firewall.Marking{Mask: mask, Lines: lines(3, 2, 1), Moved: map[uint32]uint32{1: 3, 3: 1}}})
 		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 		w.kernel.ChangeFirewall(func(t *firewall.Table) { t.Objects[len(t.Objects)-1].Lines = nil }, false)
 		w.until(time.Second, "what began while a chain was empty is looked for", func() bool { return len(w.kernel.Markings()) == 3 })
-		want = append(want, sim.Marking{Family: config.IPv4, Lines: lines(3, 2, 1)})
+		want = append(want, sim.Marking{Family: config.IPv4, To: firewall.Marking{Mask: mask, Lines: lines(3, 2, 1)}})
 		if diff := cmp.Diff(want, w.kernel.Markings(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
@@ -232,4 +226,80 @@ func TestGuardSwitches(t *testing.T) {
 		w.until(5*time.Second, "ready with a manual firewall", func() bool { return w.ready.Load() == 2 })
 		w.until(time.Second, "the table of the run before is gone", func() bool { return len(w.kernel.Firewall().Objects) == 0 })
 	})
+}
+
+// Marks that lines had are followed through reloads and a restart, those of lines that are gone too, and for as long
+// as it fails.
+func TestGuardFollowsMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		d, stop := w.guard()
+		w.until(5*time.Second, "ready", func() bool { return w.ready.Load() == 1 })
+		uplinks := strings.SplitAfter(threeStatic, "\n")
+		moved := func(file string) map[uint32]uint32 {
+			t.Helper()
+			n := len(w.kernel.Markings())
+			w.must(d.Reload(t.Context(), managedFile(t, file)))
+			w.until(10*time.Second, "marked", func() bool { return len(w.kernel.Markings()) > n })
+			return w.kernel.Markings()[n].To.Moved
+		}
+		if diff := cmp.Diff(map[uint32]uint32{1: 0, 2: 1, 3: 2}, moved(uplinks[1]+uplinks[2])); diff != "" {
+			t.Errorf("the first of three was removed (-want +got)\n%s", diff)
+		}
+		w.kernel.FailMarking(errors.New("no buffer space available"))
+		w.kernel.FailMarking(errors.New("no buffer space available"))
+		if diff := cmp.Diff(map[uint32]uint32{1: 2, 2: 1}, moved(uplinks[2]+uplinks[1])); diff != "" {
+			t.Errorf("two were exchanged (-want +got)\n%s", diff)
+		}
+		if n := w.logs.count("not all connections that were there before could be given"); n != 1 {
+			t.Errorf("a failure was told %d times", n)
+		}
+		stop()
+		w.cfg = managedFile(t, uplinks[1])
+		n := len(w.kernel.Markings())
+		options := w.options(w.kernel)
+		options.Firewall = w.kernel
+		options.Known = []daemon.Known{
+			{Interface: "eth3", Family: config.IPv4, Mark: 1}, {Interface: "eth2", Family: config.IPv4, Mark: 2},
+		}
+		_, stop = w.startWith(options)
+		defer stop()
+		w.until(10*time.Second, "marked after the restart", func() bool { return len(w.kernel.Markings()) > n })
+		to := w.kernel.Markings()[n].To
+		if diff := cmp.Diff(map[uint32]uint32{1: 0, 2: 1}, to.Moved); diff != "" || !to.Again {
+			t.Errorf("a restart with another file: again %v (-want +got)\n%s", to.Again, diff)
+		}
+	})
+}
+
+// Where the table is made and what follows fails, connections get their marks all the same.
+func TestGuardMarksLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		options := w.options(w.kernel)
+		options.Firewall = &halfway{Kernel: w.kernel}
+		_, stop := w.startWith(options)
+		defer stop()
+		w.until(5*time.Second, "the table is made, and connections are marked", func() bool { return len(w.kernel.Markings()) == 1 })
+		if !w.kernel.Markings()[0].To.Again {
+			t.Error("marks of an earlier run are kept")
+		}
+		if w.logs.count("the firewall table is set up") != 1 {
+			t.Error("it is not told that the table is set up")
+		}
+	})
+}
+
+// halfway makes the table, and fails then, once.
+type halfway struct {
+	*sim.Kernel
+	failed atomic.Bool
+}
+
+func (h *halfway) SetFirewall(ctx context.Context, want firewall.Table) (firewall.Drift, error) {
+	drift, err := h.Kernel.SetFirewall(ctx, want)
+	if err == nil && !h.failed.Swap(true) {
+		err = errors.New("nft was killed")
+	}
+	return drift, err
 }

@@ -36,7 +36,9 @@ type Known struct {
 	Index     int           `json:"index"`
 	Family    config.Family `json:"family"`
 	Address   netip.Addr    `json:"address"`
-	Report    health.Report `json:"report"`
+	// Mark is that of the line's connections; 0: unknown.
+	Mark   uint32        `json:"mark"`
+	Report health.Report `json:"report"`
 }
 
 // kept is the content of the file.
@@ -167,7 +169,7 @@ func (k *Keeper) write(now time.Time) error {
 		}
 		u.Health.Loss = 0 // unknown is NaN, which JSON does not know; it is measured anew
 		content.Paths = append(content.Paths, Known{
-			Interface: u.Interface, Index: u.Index, Family: u.Family, Address: u.Address, Report: u.Health,
+			Interface: u.Interface, Index: u.Index, Family: u.Family, Address: u.Address, Mark: u.Mark, Report: u.Health,
 		})
 	}
 	data, err := json.Marshal(content)

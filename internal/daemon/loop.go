@@ -65,7 +65,7 @@ type loop struct {
 	solicited map[string]solicitation
 	stands    standings
 	sources   sources
-	gone      []config.Uplink // were removed, and their connections are to be let go
+	gone      []departed      // were removed, and their connections are to be let go
 	settled   bool            // the kernel holds the selections as they are
 	known     []Known         // from before the restart
 	voteless  []config.Target // that are silent through all lines

@@ -89,9 +89,7 @@ func (l *loop) reload(now time.Time, cfg *config.Config) {
 	for i, s := range l.selections {
 		l.selections[i] = routing.Transfer(s, l.Config, cfg)
 	}
-	if changed := remarked(l.Config, cfg); len(changed) > 0 && cfg.Firewall == config.FirewallManaged {
-		l.protection.remark = true
-	} else if len(changed) > 0 {
+	if changed := remarked(l.Config, cfg); len(changed) > 0 && cfg.Firewall != config.FirewallManaged {
 		l.Logger.Warn("the marks of uplinks have changed: load the rules of generate_iptables again, at once: " + strings.Join(changed, ", "))
 	}
 	l.gone = append(l.gone, removed(l.Config, cfg)...)

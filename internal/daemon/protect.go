@@ -20,7 +20,6 @@ type protection struct {
 	cgroups  map[string]uint64    // of policies, by path
 	latest   guarded
 	manual   bool      // the guard knows that there is to be no table
-	remark   bool      // marks of lines have changed
 	heard    bool      // the guard has looked
 	until    time.Time // until when the first routes wait for that
 	asked    int       // the number of what the guard was told last
@@ -44,19 +43,21 @@ func (l *loop) protect(now time.Time) {
 		return
 	}
 	turns, lines, prefixes := Turns(l.Config, l.paths, l.reports, l.selections), l.addresses(), prefixes(l.paths)
+	networks := l.networks(prefixes)
 	same := p.cfg == l.Config && slices.Equal(p.turns, turns) && maps.Equal(p.prefixes, prefixes) && maps.Equal(p.cgroups, l.obs.Cgroups)
-	if same && !p.remark && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
+	if same && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
 		return
 	}
 	if !same {
 		p.latest.table = FirewallTable(l.Config, &l.obs, l.paths, turns)
 	}
 	p.latest.translated = l.translated(prefixes)
-	p.latest.lines, p.latest.mask, p.latest.remark = lines, l.Config.Numbers.Mask, p.remark
+	p.latest.lines, p.latest.networks = lines, networks
+	p.latest.marks, p.latest.mask = marksOf(l.Config), l.Config.Numbers.Mask
 	if p.cfg == nil {
 		p.until = now.Add(shieldTime)
 	}
-	p.cfg, p.turns, p.prefixes, p.cgroups, p.remark, p.manual = l.Config, turns, prefixes, l.obs.Cgroups, false, false
+	p.cfg, p.turns, p.prefixes, p.cgroups, p.manual = l.Config, turns, prefixes, l.obs.Cgroups, false
 	l.entrust(now, p.latest)
 }
 
@@ -65,8 +66,7 @@ func (l *loop) entrust(now time.Time, want guarded) {
 	l.protection.asked++
 	l.protection.askedAt, want.number = now, l.protection.asked
 	select {
-	case old := <-l.guard:
-		want.remark = want.remark || old.remark
+	case <-l.guard:
 	default:
 	}
 	l.guard <- want
@@ -109,36 +109,64 @@ func prefixes(paths []routing.Path) map[int]netip.Prefix {
 	return all
 }
 
-// translated are the prefixes of lines that translate to them, by their marks.
-func (l *loop) translated(prefixes map[int]netip.Prefix) map[uint32]netip.Prefix {
-	all := map[uint32]netip.Prefix{}
+// translated are the prefixes of lines that translate to them, by interface.
+func (l *loop) translated(prefixes map[int]netip.Prefix) map[string]netip.Prefix {
+	all := map[string]netip.Prefix{}
 	for i, p := range prefixes {
 		if u := l.Config.Uplinks[i]; u.Inet6.NAT == config.TranslatePrefix {
-			all[u.Mark] = p
+			all[u.Interface] = p
 		}
 	}
 	return all
 }
 
-// addresses are the marks by the addresses of lines. An address that two lines have tells nothing.
+// networks are the marks of lines by the prefixes with which connections are theirs alone.
+func (l *loop) networks(prefixes map[int]netip.Prefix) map[netip.Prefix]uint32 {
+	all := map[netip.Prefix]uint32{}
+	for i, p := range prefixes {
+		if u := l.Config.Uplinks[i]; u.Inet6.NAT != config.Masquerade {
+			all[p] = u.Mark
+		}
+	}
+	return all
+}
+
+// addresses are the marks by the addresses of lines, all that their interfaces have. An address that two lines
+// have tells nothing.
 func (l *loop) addresses() map[config.Family]map[netip.Addr]uint32 {
 	lines := map[config.Family]map[netip.Addr]uint32{}
-	twice := map[netip.Addr]bool{}
+	owners := map[netip.Addr]string{}
 	for _, p := range l.paths {
-		if !p.Source.IsValid() {
-			continue
+		for _, a := range l.addressesOf(p) {
+			if lines[p.Family] == nil {
+				lines[p.Family] = map[netip.Addr]uint32{}
+			}
+			if owner, taken := owners[a]; taken && owner != p.Interface {
+				delete(lines[p.Family], a)
+				continue
+			}
+			owners[a], lines[p.Family][a] = p.Interface, l.Config.Uplinks[p.Uplink].Mark
 		}
-		if lines[p.Family] == nil {
-			lines[p.Family] = map[netip.Addr]uint32{}
-		}
-		if _, taken := lines[p.Family][p.Source]; taken || twice[p.Source] {
-			twice[p.Source] = true
-			delete(lines[p.Family], p.Source)
-			continue
-		}
-		lines[p.Family][p.Source] = l.Config.Uplinks[p.Uplink].Mark
 	}
 	return lines
+}
+
+// addressesOf are those of a path's interface that others can reach.
+func (l *loop) addressesOf(p routing.Path) (all []netip.Addr) {
+	if p.Source.IsValid() {
+		all = append(all, p.Source)
+	}
+	for _, link := range l.obs.Links {
+		if link.Name != p.Interface || link.Index != p.Index {
+			continue
+		}
+		for _, a := range link.Addresses {
+			if a := a.Prefix.Addr(); config.FamilyOf(a) == p.Family && !a.IsLinkLocalUnicast() && a != p.Source {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
 }
 
 // shieldTime is how long the first routes wait for the firewall table.

@@ -75,8 +75,8 @@ func (l *loop) renumbered(ctx context.Context) {
 		return
 	}
 	for _, u := range l.gone {
-		for _, f := range u.Families() {
-			l.letGo(ctx, f, u, "it is not in the configuration any more")
+		for _, f := range u.families {
+			l.letGo(ctx, f, u.Uplink, "it is not in the configuration any more")
 		}
 	}
 	l.gone = nil

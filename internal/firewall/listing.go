@@ -16,6 +16,13 @@ type Drift struct {
 // None tells whether the table was as wanted.
 func (d Drift) None() bool { return !d.Missing && len(d.Changed) == 0 }
 
+// Join returns what two looks found together.
+func (d Drift) Join(e Drift) Drift {
+	changed := slices.Concat(d.Changed, e.Changed)
+	slices.Sort(changed)
+	return Drift{Missing: d.Missing || e.Missing, Changed: slices.Compact(changed)}
+}
+
 // String returns what is wrong in a few words; example "chain leave1, set bank".
 func (d Drift) String() string {
 	const most = 3

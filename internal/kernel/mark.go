@@ -5,13 +5,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"ftr/internal/config"
+	"ftr/internal/firewall"
 )
 
 // Messages of connection tracking and their attributes (linux/netfilter/nfnetlink_conntrack.h).
@@ -38,63 +41,78 @@ const markTimeout = time.Minute
 
 var errWideMark = errors.New("the mark is 0 or has bits outside the mask")
 
-// MarkConnections gives tracked connections of a family the mark of the line that they belong to, by its
-// addresses: those whose replies come to an address of the line, and those that somebody outside began with
-// it. Only the bits under mask are written. Connections that have a mark of their own under mask keep it,
-// unless again is true.
+// MarkConnections gives tracked connections of a family the marks of the lines that they belong to. Only the bits
+// under the mask are written.
 //
 // Others that nobody has translated or answered are forgotten, whether they have a mark or not: they may have begun
 // while a rule that translates them was missing, and would go on so. Their next packet begins them anew.
 //
-// It returns how many were marked. The error wraps ErrNoNetfilter if the kernel cannot be asked to do so.
-func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, lines map[netip.Addr]uint32, mask uint32, again bool) (marked int, err error) {
+// The error wraps ErrNoNetfilter if the kernel cannot be asked to do so.
+func (k *Kernel) MarkConnections(ctx context.Context, family config.Family, to firewall.Marking) (done firewall.Remarked, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("mark %s connections that were there before: %w", family, err)
 		}
 	}()
-	for _, mark := range lines {
-		if mark == 0 || mark&^mask != 0 {
-			return 0, fmt.Errorf("mark %#x/%#x: %w", mark, mask, errWideMark)
-		}
+	if err := narrow(to); err != nil {
+		return done, err
 	}
 	number, err := familyNumber(family)
-	if err != nil || len(lines) == 0 {
-		return 0, err
+	if err != nil || len(to.Lines) == 0 && len(to.Moved) == 0 {
+		return done, err
 	}
 	conn, err := k.dialNetfilter(0)
 	if err != nil {
-		return 0, err
+		return done, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(markTimeout)); err != nil {
-		return 0, err
+		return done, err
 	}
 	messages, err := conn.Execute(request(ctGet, netlink.Dump, []byte{number, 0, 0, 0}))
 	if err != nil {
-		return 0, explainNetfilter(err)
+		return done, explainNetfilter(err)
 	}
 	for _, m := range messages {
 		if err := ctx.Err(); err != nil {
-			return marked, err
+			return done, err
 		}
 		c, err := decodeConnection(m.Data)
 		if err != nil {
-			return marked, err
+			return done, err
 		}
-		mark, ok := c.line(lines)
+		fate, mark, known := to.Judge(c.mark, c.reached, c.answered)
 		switch {
-		case ok && c.mark&mask != mark && (again || c.mark&mask == 0):
-			marked++
-			_, err = conn.Execute(request(ctNew, netlink.Acknowledge, c.encodeMark(number, mark, mask)))
-		case !ok && c.untouched():
+		case fate == firewall.Marked:
+			done.Marked++
+			_, err = conn.Execute(request(ctNew, netlink.Acknowledge, c.encodeMark(number, mark, to.Mask)))
+		case fate == firewall.Gone && len(c.tuple) > 0:
+			done.Forgotten++
+			_, err = conn.Execute(request(ctDelete, netlink.Acknowledge, c.encodeName(number)))
+		case !known && c.untouched():
 			_, err = conn.Execute(request(ctDelete, netlink.Acknowledge, c.encodeName(number)))
 		}
 		if err != nil && !errors.Is(err, unix.ENOENT) { // it ended meanwhile
-			return marked, explainNetfilter(err)
+			return done, explainNetfilter(err)
 		}
 	}
-	return marked, nil
+	return done, nil
+}
+
+// narrow refuses marks that are none, or that would write others' bits.
+func narrow(to firewall.Marking) error {
+	marks := slices.Concat(slices.Collect(maps.Values(to.Lines)), slices.Collect(maps.Values(to.Networks)))
+	for _, next := range to.Moved {
+		if next != 0 {
+			marks = append(marks, next)
+		}
+	}
+	for _, mark := range marks {
+		if mark == 0 || mark&^to.Mask != 0 {
+			return fmt.Errorf("mark %#x/%#x: %w", mark, to.Mask, errWideMark)
+		}
+	}
+	return nil
 }
 
 func familyNumber(f config.Family) (byte, error) {
@@ -129,14 +147,6 @@ type connection struct {
 // untouched tells whether nobody has translated the connection's source or answered it.
 func (c connection) untouched() bool {
 	return len(c.tuple) > 0 && c.began.IsValid() && c.began == c.answered && c.status&ipsSeenReply == 0
-}
-
-// line returns the mark of the line that a connection belongs to.
-func (c connection) line(lines map[netip.Addr]uint32) (mark uint32, ok bool) {
-	if mark, ok = lines[c.answered]; !ok {
-		mark, ok = lines[c.reached]
-	}
-	return mark, ok
 }
 
 // encodeMark writes the body of the request that changes bits of the mark of a connection which exists.

@@ -18,7 +18,8 @@ const scratchTable = "ftr_scratch"
 
 // SetFirewall makes the table of a managed firewall what is wanted, by the smallest change and in one
 // transaction, and returns what it was otherwise. Objects that are as wanted go on with their counters, and
-// what traffic has added to sets stays. Nothing else in the ruleset is touched.
+// what traffic has added to sets stays. Nothing else in the ruleset is touched. Where it fails midway, what it found
+// is returned too.
 //
 // The kernel itself is asked what is there, so it may be called at any time; where nothing is to be done,
 // that costs one listing. The error wraps ErrNoNft if nft(8) is not there.
@@ -38,7 +39,7 @@ func (k *Kernel) setFirewall(ctx context.Context, want firewall.Table) (firewall
 	if !there {
 		// To ask for nft's own words takes as long again, in which nothing would be translated.
 		if err := k.nft(ctx, want.String()); err != nil {
-			return firewall.Drift{}, err
+			return firewall.Drift{Missing: true}, err // it may be there all the same
 		}
 	}
 	drift, err := k.mendFirewall(ctx, want)

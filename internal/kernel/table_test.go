@@ -242,9 +242,9 @@ func TestMarkConnections(t *testing.T) {
 			if err := w.ns.Run("conntrack", "-R", file); err != nil {
 				t.Fatal(err)
 			}
-			count, err := w.MarkConnections(t.Context(), config.IPv4, test.lines, 0xff, test.again)
-			if err != nil || count != test.count {
-				t.Errorf("marked %d (%v), want %d", count, err, test.count)
+			count, err := w.MarkConnections(t.Context(), config.IPv4, firewall.Marking{Mask: 0xff, Lines: test.lines, Again: test.again})
+			if err != nil || count.Marked != test.count || count.Forgotten != 0 {
+				t.Errorf("%+v (%v), want %d marked", count, err, test.count)
 			}
 			if diff := gocmp.Diff(test.want, w.tracked(config.IPv4)); diff != "" {
 				t.Errorf("connections by mark (-want +got):\n%s", diff)
@@ -259,8 +259,8 @@ func TestMarkConnectionsIPv6(t *testing.T) {
 	w.flows(config.IPv6, 20, 0)
 	w.flows(config.IPv4, 20, 0)
 	lines := map[netip.Addr]uint32{netip.MustParseAddr("2001:db8:1::1"): 3}
-	if n, err := w.MarkConnections(t.Context(), config.IPv6, lines, 0xff, false); n != 20 || err != nil {
-		t.Errorf("marked %d, %v", n, err)
+	if n, err := w.MarkConnections(t.Context(), config.IPv6, firewall.Marking{Mask: 0xff, Lines: lines}); n.Marked != 20 || err != nil {
+		t.Errorf("%+v, %v", n, err)
 	}
 	if diff := gocmp.Diff(map[uint32]int{3: 20}, w.tracked(config.IPv6)); diff != "" {
 		t.Errorf("connections by mark (-want +got):\n%s", diff)
@@ -296,8 +296,8 @@ func TestMarkConnectionsForgets(t *testing.T) {
 				}
 			}
 			lines := map[netip.Addr]uint32{netip.MustParseAddr(test.line): 3}
-			if n, err := w.MarkConnections(t.Context(), test.family, lines, 0xff, false); n != 1 || err != nil {
-				t.Errorf("marked %d, %v", n, err)
+			if n, err := w.MarkConnections(t.Context(), test.family, firewall.Marking{Mask: 0xff, Lines: lines}); n.Marked != 1 || err != nil {
+				t.Errorf("%+v, %v", n, err)
 			}
 			if diff := gocmp.Diff(map[uint32]int{1: 1, 2: 4, 3: 1}, w.tracked(test.family)); diff != "" {
 				t.Errorf("connections by mark (-want +got):\n%s", diff)
@@ -310,11 +310,11 @@ func TestMarkConnectionsRefuses(t *testing.T) {
 	w := newRealWorld(t, "refuses")
 	for _, mark := range []uint32{0, 0x100} {
 		lines := map[netip.Addr]uint32{netip.MustParseAddr("192.0.2.1"): mark}
-		if _, err := w.MarkConnections(t.Context(), config.IPv4, lines, 0xff, false); err == nil {
+		if _, err := w.MarkConnections(t.Context(), config.IPv4, firewall.Marking{Mask: 0xff, Lines: lines}); err == nil {
 			t.Errorf("mark %#x was accepted", mark)
 		}
 	}
-	if n, err := w.MarkConnections(t.Context(), config.IPv4, map[netip.Addr]uint32{netip.MustParseAddr("192.0.2.1"): 1}, 0xff, false); n != 0 || err != nil {
-		t.Errorf("without connections: %d, %v", n, err)
+	if n, err := w.MarkConnections(t.Context(), config.IPv4, firewall.Marking{Mask: 0xff, Lines: map[netip.Addr]uint32{netip.MustParseAddr("192.0.2.1"): 1}}); n != (firewall.Remarked{}) || err != nil {
+		t.Errorf("without connections: %+v, %v", n, err)
 	}
 }

@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"ftr/internal/config"
@@ -84,22 +83,33 @@ func (k *Kernel) Firewall() firewall.Table {
 // HoldTranslation does nothing: connections that are simulated are not translated.
 func (k *Kernel) HoldTranslation(context.Context) error { return nil }
 
-// MarkConnections notes what was asked: nothing that is simulated has addresses to be known by.
-func (k *Kernel) MarkConnections(ctx context.Context, f config.Family, lines map[netip.Addr]uint32, _ uint32, again bool) (marked int, err error) {
+// MarkConnections notes what was asked: nothing that is simulated has addresses to be known by. It fails as often as
+// FailMarking was called.
+func (k *Kernel) MarkConnections(ctx context.Context, f config.Family, to firewall.Marking) (done firewall.Remarked, err error) {
 	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("mark %s connections that were there before: %w", f, err)
+		return done, fmt.Errorf("mark %s connections that were there before: %w", f, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.markings = append(k.markings, Marking{f, lines, again})
-	return 0, nil
+	if len(k.markingFailures) > 0 {
+		err, k.markingFailures = k.markingFailures[0], k.markingFailures[1:]
+		return done, err
+	}
+	k.markings = append(k.markings, Marking{f, to})
+	return done, nil
+}
+
+// FailMarking makes the next request to mark connections fail.
+func (k *Kernel) FailMarking(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.markingFailures = append(k.markingFailures, err)
 }
 
 // Marking is a request to mark the connections of lines.
 type Marking struct {
 	Family config.Family
-	Lines  map[netip.Addr]uint32
-	Again  bool
+	To     firewall.Marking
 }
 
 // Markings returns all requests to mark connections.

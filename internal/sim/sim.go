@@ -32,22 +32,23 @@ const mainTable = 254
 
 // Kernel is the simulated kernel. It may be used concurrently.
 type Kernel struct {
-	mu       sync.Mutex
-	links    []*link // by index
-	index    int     // of the link made last
-	rules    []routing.Rule
-	routes   []*route
-	sysctls  map[string]string
-	leases   map[string]netip.Addr
-	prefixes map[string]netip.Prefix // by file
-	applied  []routing.Step
-	failures []error
-	watchers map[*watcher]bool
-	evidence map[config.Family]map[string]health.Packets // nil: no tables
-	counted  map[config.Family]map[string]health.Packets // by the table of a managed firewall
-	flows    map[flow]int
-	firewall firewall.Table // the managed one; the zero Table: none
-	markings []Marking
+	mu              sync.Mutex
+	links           []*link // by index
+	index           int     // of the link made last
+	rules           []routing.Rule
+	routes          []*route
+	sysctls         map[string]string
+	leases          map[string]netip.Addr
+	prefixes        map[string]netip.Prefix // by file
+	applied         []routing.Step
+	failures        []error
+	watchers        map[*watcher]bool
+	evidence        map[config.Family]map[string]health.Packets // nil: no tables
+	counted         map[config.Family]map[string]health.Packets // by the table of a managed firewall
+	flows           map[flow]int
+	firewall        firewall.Table // the managed one; the zero Table: none
+	markings        []Marking
+	markingFailures []error
 	// routers advertise themselves when asked, by interface; solicitations counts how often they were.
 	routers       map[string]netip.Addr
 	solicitations map[string]int

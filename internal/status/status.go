@@ -30,10 +30,11 @@ type Uplink struct {
 	Weight  int  // what counts now among those that do, after bad quality; 0: it does not
 	Own     int  // the same among those that carry what the router itself sends, where some lines are tunnels
 
-	Mode       Mode // what people want of it, whatever its health
-	Grouped    bool // false: never used for new outgoing connections
-	Group      int  // priority group; meaningful only if Grouped
-	Configured int  // weight in the configuration
+	Mode       Mode   // what people want of it, whatever its health
+	Grouped    bool   // false: never used for new outgoing connections
+	Group      int    // priority group; meaningful only if Grouped
+	Configured int    // weight in the configuration
+	Mark       uint32 // of its connections
 	Metered    bool
 	position   int   // in the snapshot
 	Last       Event // the latest change of what people are told; zero: none since the start
@@ -61,7 +62,7 @@ func Take(now time.Time, cfg *config.Config, paths []routing.Path, reports []hea
 		up := Uplink{
 			Name: u.Name, Interface: u.Interface, Index: p.Index, Family: p.Family, position: i,
 			Address: p.Source, Gateway: p.Gateway, Health: reports[i], Verdict: reports[i].State,
-			Grouped: u.Grouped, Group: u.Group, Configured: u.Weight, Metered: u.Metered,
+			Grouped: u.Grouped, Group: u.Group, Configured: u.Weight, Mark: u.Mark, Metered: u.Metered,
 		}
 		up.Own = ownWeight(p, selections)
 		for _, sel := range selections {
