@@ -290,6 +290,7 @@ func (l *loop) decide(now time.Time) bool {
 		return false // not even looked yet
 	}
 	l.assess(now)
+	l.relieve(now)
 	var next []routing.Selection
 	for _, f := range l.Config.Families() {
 		next = append(next, l.keep(now, routing.Select(l.Config, f, l.paths, l.reports, l.selection(f))))

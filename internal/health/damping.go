@@ -59,6 +59,22 @@ func (r *recovery) restart() { *r = recovery{wasUp: r.wasUp, free: r.free} }
 // damped tells whether the way up takes more than one good round.
 func (r recovery) damped() bool { return r.wasUp && !r.free }
 
+// Held is for how long a path has been well that nothing but time keeps from being up; 0 if it is not so.
+func (m *Monitor) Held(now time.Time) time.Duration {
+	if c := m.recovery; c.waits(m.verdict.state) && now.Before(c.until) {
+		return now.Sub(c.first)
+	}
+	return 0
+}
+
+// Relieve ends the time for which a path that is well again is held back. Its flaps are not forgotten.
+func (m *Monitor) Relieve(now time.Time) {
+	if m.Held(now) > 0 {
+		m.recovery.until = now
+		m.settle(now)
+	}
+}
+
 // hold is how long the path must be well before it is up again.
 func (m *Monitor) hold() time.Duration {
 	d := m.params.Damping

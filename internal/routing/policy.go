@@ -42,12 +42,22 @@ func choices(cfg *config.Config, f config.Family, paths []Path, reports []health
 		if previous != nil {
 			before = previous.Choice(policy.Number).Members
 		}
-		all = append(all, choose(&policy, f, paths, reports, before))
+		choice := choose(&policy, f, paths, reports, before, carries)
+		if len(choice.Members) == 0 && policy.LastResort == config.LastResortBlock {
+			choice = choose(&policy, f, paths, reports, before, heldBack) // better than nothing
+		}
+		all = append(all, choice)
 	}
 	return all
 }
 
-func choose(policy *config.Policy, f config.Family, paths []Path, reports []health.Report, before []Member) Choice {
+// heldBack tells whether a path is well again, and only held back for having failed often.
+func heldBack(p Path, r health.Report, _ []Member) bool {
+	return p.Usable() && r.State == health.Down && !r.HeldUntil.IsZero()
+}
+
+// choose chooses among the ways of a policy those that fit.
+func choose(policy *config.Policy, f config.Family, paths []Path, reports []health.Report, before []Member, fits func(Path, health.Report, []Member) bool) Choice {
 	choice := Choice{Policy: policy.Number}
 	var percents []int
 	for _, w := range policy.Ways {
@@ -55,7 +65,7 @@ func choose(policy *config.Policy, f config.Family, paths []Path, reports []heal
 			break // the ways are sorted by tier
 		}
 		i := slices.IndexFunc(paths, func(p Path) bool { return p.Uplink == w.Uplink && p.Family == f })
-		if i >= 0 && carries(paths[i], reports[i].State, before) {
+		if i >= 0 && fits(paths[i], reports[i], before) {
 			choice.Tier = w.Tier
 			choice.Members, percents = append(choice.Members, Member{w.Uplink, w.Weight}), append(percents, reports[i].WeightPercent)
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -86,6 +87,23 @@ func TestPolicyChoice(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s after %v (-want +got)\n%s", test.states, test.before, diff)
 		}
+	}
+}
+
+// Rather than refusing, a policy uses lines that are well again and only held back; other last resorts are better.
+func TestPolicyHeldBack(t *testing.T) {
+	ways := []config.Way{{Uplink: 1, Tier: 1, Weight: 3}, {Uplink: 2, Tier: 1, Weight: 1}}
+	cfg, obs := threeLines()
+	withPolicies(cfg, config.Policy{Name: "b", Ways: ways, LastResort: config.LastResortBlock}, config.Policy{Name: "d", Ways: ways})
+	reports := states("udd")
+	reports[2].HeldUntil = time.Unix(60, 0)
+	got := routing.Select(cfg, config.IPv4, routing.Resolve(cfg, obs), reports, nil)
+	want := []routing.Choice{{Policy: 1, Tier: 1, Members: []routing.Member{{Uplink: 2, Weight: 1}}}, {Policy: 2}}
+	if diff := cmp.Diff(want, got.Choices); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if len(got.Members) != 1 || got.Members[0].Uplink != 0 {
+		t.Errorf("all others use %v", got.Members)
 	}
 }
 

@@ -60,6 +60,9 @@ func Select(cfg *config.Config, f config.Family, paths []Path, reports []health.
 	return selection
 }
 
+// Idle tells whether the members, if any, are all dead lines: nobody is known to carry.
+func (s Selection) Idle() bool { return s.Kept || len(s.Members) == 0 }
+
 // best returns the members of the most preferred group in which an uplink is well, of those that fit.
 func best(cfg *config.Config, f config.Family, paths []Path, reports []health.Report, previous []Member, fits func(config.Uplink) bool) []Member {
 	first := 0
@@ -68,7 +71,7 @@ func best(cfg *config.Config, f config.Family, paths []Path, reports []health.Re
 	percents := room[:0] // of the members
 	for i, p := range paths {
 		u := cfg.Uplinks[p.Uplink]
-		if p.Family != f || !u.Grouped || !fits(u) || !carries(p, reports[i].State, previous) {
+		if p.Family != f || !u.Grouped || !fits(u) || !carries(p, reports[i], previous) {
 			continue
 		}
 		switch {
@@ -117,11 +120,11 @@ func of(percent int) int {
 	return percent
 }
 
-func carries(p Path, state health.State, previous []Member) bool {
+func carries(p Path, r health.Report, previous []Member) bool {
 	switch {
-	case !p.Usable() || state == health.Down:
+	case !p.Usable() || r.State == health.Down:
 		return false
-	case state == health.Up:
+	case r.State == health.Up:
 		return true
 	default:
 		return len(previous) == 0 || has(previous, p.Uplink)
