@@ -303,3 +303,51 @@ func (h *halfway) SetFirewall(ctx context.Context, want firewall.Table) (firewal
 	}
 	return drift, err
 }
+
+// Rules and routes of a policy that was removed stay while the table that leads to them does, however long nft takes.
+func TestGuardIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		with := managedFile(t, threeStatic)
+		withPolicy, problems := config.Parse("test.conf", []byte("uplinks:\n"+threeStatic+rest+"firewall: managed\npolicies: [{name: p, destination: 203.0.113.0/24, uplinks: three, last_resort: block}]\n"))
+		if withPolicy == nil {
+			t.Fatal(problems)
+		}
+		w.cfg = withPolicy
+		slow := &slowTable{Kernel: w.kernel}
+		options := w.options(w.kernel)
+		options.Firewall = slow
+		d, stop := w.startWith(options)
+		defer stop()
+		w.until(5*time.Second, "ready", func() bool { return w.ready.Load() == 1 })
+		steer, ok := withPolicy.Steer(1, config.NoUplink)
+		led := func() bool {
+			return slices.ContainsFunc(rulesOf(w.have()), func(r routing.Rule) bool { return r.Table == steer.Table })
+		}
+		if !ok || !led() {
+			t.Fatal("nothing leads to the policy's table")
+		}
+		slow.takes.Store(int64(9 * time.Second))
+		w.must(d.Reload(t.Context(), with))
+		time.Sleep(8 * time.Second)
+		synctest.Wait()
+		if !led() {
+			t.Error("the rule is gone before the table that needs it")
+		}
+		w.until(2*time.Second, "the rule is gone", func() bool { return !led() })
+	})
+}
+
+// slowTable takes its time to set the table.
+type slowTable struct {
+	*sim.Kernel
+	takes atomic.Int64
+}
+
+func (s *slowTable) SetFirewall(ctx context.Context, want firewall.Table) (firewall.Drift, error) {
+	select {
+	case <-time.After(time.Duration(s.takes.Load())):
+	case <-ctx.Done():
+	}
+	return s.Kernel.SetFirewall(ctx, want)
+}

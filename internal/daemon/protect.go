@@ -184,12 +184,16 @@ func (l *loop) shielded(now time.Time) bool {
 	return false
 }
 
+// outliveTime is how long rules and routes that the configuration does not have any more wait for the guard at
+// most: as long as nft takes for the largest sets. A guard that cannot do its work at all must not keep the loop.
+const outliveTime = 30 * time.Second
+
 // outlived takes from steps the deletions of rules and routes of steers that the configuration does not have any
 // more while the firewall table may still lead to them, and returns until when at most: a first packet that found
 // nothing there would leave by lines that its policy never had.
 func (l *loop) outlived(now time.Time, steps []routing.Step) ([]routing.Step, time.Time) {
 	p := &l.protection
-	until := p.askedAt.Add(shieldTime)
+	until := p.askedAt.Add(outliveTime)
 	if p.done == p.asked || !now.Before(until) {
 		return steps, time.Time{}
 	}
