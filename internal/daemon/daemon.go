@@ -85,8 +85,9 @@ type Daemon struct {
 
 // command is something to be done by the goroutine that owns the state.
 type command struct {
-	do   func(l *loop)
-	done chan struct{}
+	do      func(l *loop)
+	done    chan struct{}
+	guarded bool // it is done when the firewall is as wanted, too
 }
 
 // doors are where the loop hears of the world.
@@ -185,23 +186,23 @@ func (d *Daemon) Run(ctx context.Context) error {
 func (d *Daemon) Snapshot() *status.Snapshot { return d.snapshot.Load() }
 
 // Reload makes a configuration the one in force. Uplinks that stay, by their interface, keep their
-// health and their place.
+// health and their place. It waits for the firewall, too, as far as that takes no longer than guardPatience.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
-	return d.command(ctx, func(l *loop) { l.reload(time.Now(), cfg) })
+	return d.command(ctx, command{do: func(l *loop) { l.reload(time.Now(), cfg) }, guarded: true})
 }
 
 // SetMode takes uplinks out of use or puts them back, by their interface; those not named are judged
 // by their health.
 func (d *Daemon) SetMode(ctx context.Context, modes map[string]status.Mode) error {
-	return d.command(ctx, func(l *loop) { l.setModes(time.Now(), maps.Clone(modes)) })
+	return d.command(ctx, command{do: func(l *loop) { l.setModes(time.Now(), maps.Clone(modes)) }})
 }
 
 // Ping returns nil when the loop has answered.
-func (d *Daemon) Ping(ctx context.Context) error { return d.command(ctx, func(*loop) {}) }
+func (d *Daemon) Ping(ctx context.Context) error { return d.command(ctx, command{do: func(*loop) {}}) }
 
 // command lets the loop do something and waits until it is done.
-func (d *Daemon) command(ctx context.Context, do func(*loop)) error {
-	c := command{do: do, done: make(chan struct{})}
+func (d *Daemon) command(ctx context.Context, c command) error {
+	c.done = make(chan struct{})
 	select {
 	case d.commands <- c:
 	case <-ctx.Done():

@@ -4,7 +4,7 @@ import "context"
 
 // Sizes are how many things the loop remembers, by what they are.
 func (d *Daemon) Sizes(ctx context.Context) (sizes map[string]int, err error) {
-	err = d.command(ctx, func(l *loop) {
+	err = d.command(ctx, command{do: func(l *loop) {
 		sizes = map[string]int{
 			"paths": len(l.paths), "monitors": len(l.monitors), "traffics": len(l.traffics),
 			"selections": len(l.selections), "warned": len(l.warned), "released": len(l.released), "dark": len(l.dark),
@@ -12,6 +12,6 @@ func (d *Daemon) Sizes(ctx context.Context) (sizes map[string]int, err error) {
 			"agreed": len(l.repairs.agreed), "removed": len(l.repairs.removed),
 			"history": len(l.repairs.history), "slowed": len(l.repairs.slowed),
 		}
-	})
+	}})
 	return sizes, err
 }

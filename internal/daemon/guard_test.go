@@ -328,11 +328,18 @@ func TestGuardIsWaitedFor(t *testing.T) {
 			t.Fatal("nothing leads to the policy's table")
 		}
 		slow.takes.Store(int64(9 * time.Second))
-		w.must(d.Reload(t.Context(), with))
+		began := time.Now()
+		reloaded := make(chan error)
+		go func() { reloaded <- d.Reload(t.Context(), with) }()
 		time.Sleep(8 * time.Second)
 		synctest.Wait()
 		if !led() {
 			t.Error("the rule is gone before the table that needs it")
+		}
+		w.must(d.Ping(t.Context()))
+		w.must(<-reloaded)
+		if took := time.Since(began); took < 9*time.Second {
+			t.Errorf("the reload was done after %s, the firewall was not", took)
 		}
 		w.until(2*time.Second, "the rule is gone", func() bool { return !led() })
 	})

@@ -130,19 +130,22 @@ func (l *loop) run(ctx context.Context, in doors) error {
 		case <-timer.C:
 		}
 		l.turn(ctx, time.Now())
-		if l.lookAt.After(time.Now()) {
-			l.answer()
+		if now := time.Now(); l.lookAt.After(now) {
+			l.answer(now)
 		}
 		timer.Reset(time.Until(l.wake()))
 	}
 }
 
 // answer tells those who wanted something that it is done, and in the snapshot.
-func (l *loop) answer() {
-	for _, c := range l.waiting {
+func (l *loop) answer(now time.Time) {
+	l.waiting = slices.DeleteFunc(l.waiting, func(c command) bool {
+		if c.guarded && l.guarding(now) {
+			return false
+		}
 		close(c.done)
-	}
-	l.waiting = nil
+		return true
+	})
 }
 
 // lost takes the loss of a neighbour for a doubt of the paths that lead over it.

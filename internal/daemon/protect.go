@@ -188,6 +188,15 @@ func (l *loop) shielded(now time.Time) bool {
 // most: as long as nft takes for the largest sets. A guard that cannot do its work at all must not keep the loop.
 const outliveTime = 30 * time.Second
 
+// guardPatience is how long a reload waits for the guard: less than its client does (internal/web).
+const guardPatience = 25 * time.Second
+
+// guarding tells whether the guard is at work on what it was told last, and may yet succeed.
+func (l *loop) guarding(now time.Time) bool {
+	p := &l.protection
+	return p.done != p.asked && len(p.warned) == 0 && now.Before(p.askedAt.Add(guardPatience))
+}
+
 // outlived takes from steps the deletions of rules and routes of steers that the configuration does not have any
 // more while the firewall table may still lead to them, and returns until when at most: a first packet that found
 // nothing there would leave by lines that its policy never had.

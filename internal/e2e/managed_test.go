@@ -307,8 +307,10 @@ func otherMarks(t *testing.T, take func(b *bed, text string)) {
 	b, text := newManagedBed(t, three())
 	b.begin(text)
 	runs := []*lab.Download{b.download(0), b.download(2)}
+	lost := b.download(1)
 	take(b, edit(t, text, b.lineKeys(1), ""))
 	b.says("connections that were there before belong to their lines now", time.Time{}, soon)
+	b.says("connections were released: their line is not in the configuration any more", time.Time{}, soon)
 	b.reloaded("the one in the middle is gone", 0, 2)
 	b.pause(time.Second)
 	for _, d := range runs {
@@ -316,6 +318,11 @@ func otherMarks(t *testing.T, take func(b *bed, text string)) {
 	}
 	b.pause(time.Second)
 	b.undisturbed("other marks", runs...)
+	before := lost.Bytes()
+	b.pause(500 * time.Millisecond)
+	if n := lost.Bytes() - before; n > 0 {
+		t.Errorf("the download of the line that is gone went on with %d bytes", n)
+	}
 	b.exactly("two lines", 20, []int{10, 0, 10})
 }
 
