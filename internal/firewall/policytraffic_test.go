@@ -195,6 +195,36 @@ func TestTrafficSticky(t *testing.T) {
 	}
 }
 
+// When a better order carries again, its lines share those who were elsewhere, and each of them stays on one.
+func TestTrafficStickyOrders(t *testing.T) {
+	b := newPolicyBed(t, "policies:\n  - {name: bank, destination_port: 80, uplinks: [one, two, {uplink: three, order: 2}], sticky: source}\n")
+	b.serve(b.internet, internet+":80")
+	b.well(2)
+	var sources []string
+	for i := range 24 {
+		sources = append(sources, fmt.Sprintf("192.168.1.%d", 20+i))
+		b.ip(b.client, "addr add "+sources[i]+"/24 dev eth0")
+		if line := b.line(t, b.client, sources[i], internet+":80"); line != 2 {
+			t.Fatalf("line %d is used, and the others are dead", line)
+		}
+	}
+	b.well(0, 1, 2)
+	shares := map[int]int{}
+	for _, source := range sources {
+		used := b.used(t, 3, b.client, source, internet+":80")
+		if len(used) != 1 {
+			t.Errorf("%s used the lines %v", source, used)
+		}
+		for line := range used {
+			shares[line]++
+		}
+	}
+	if shares[0] < 3 || shares[1] < 3 || shares[2] != 0 { // by chance once in 100,000 times
+		t.Errorf("24 sources were shared as %v", shares)
+	}
+	b.noLeaks(t)
+}
+
 // reload gives the router the steers' rules of a new configuration.
 func (b *policyBed) reload(before *config.Config) {
 	b.t.Helper()

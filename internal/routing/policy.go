@@ -114,15 +114,19 @@ func policyHops(cfg *config.Config, paths []Path, f config.Family, c Choice, ste
 	return hops
 }
 
-// substitute is the one line that takes the place of another which is not chosen, for connections that
-// belong together. Which one it is follows from the place of the lost line alone, so that several lost
-// lines do not all burden the same.
+// substitute takes the place of a line that is not chosen, for connections that belong together. Of a line that is
+// lost it is one line, so that connections which begin in one moment stay together. Which one follows from the place
+// of the lost line alone, so that several lost lines do not all burden the same. Where a better order carries again
+// it is all lines of that: whoever was elsewhere meanwhile is to be shared by weight as before.
 func substitute(policy *config.Policy, c Choice, lost int) []Member {
 	if len(c.Members) == 0 {
 		return nil
 	}
 	place := slices.IndexFunc(policy.Ways, func(w config.Way) bool { return w.Uplink == lost })
-	return []Member{c.Members[place%len(c.Members)]}
+	if place >= 0 && policy.Ways[place].Tier > c.Tier {
+		return c.Members
+	}
+	return []Member{c.Members[max(place, 0)%len(c.Members)]}
 }
 
 // mainHops are the next hops of main's own default route that the kernel would take.

@@ -140,7 +140,7 @@ func TestPolicyRoutes(t *testing.T) {
 		{"block", config.Policy{LastResort: config.LastResortBlock}, "ddd", [4]string{}, true},
 		{"block, well", config.Policy{LastResort: config.LastResortBlock}, "uud", [4]string{two, two, two, two}, true},
 		{"bypass", config.Policy{LastResort: config.LastResortBypass}, "ddd", [4]string{" via 10.0.0.8 dev lan0", " via 10.0.0.8 dev lan0", " via 10.0.0.8 dev lan0", " via 10.0.0.8 dev lan0"}, true},
-		{"sticky: one line in the place of another", config.Policy{Sticky: config.StickySource}, "uuu", [4]string{both, two, three, two}, false},
+		{"sticky: who was in a later order is shared", config.Policy{Sticky: config.StickySource}, "uuu", [4]string{both, two, three, both}, false},
 		{"sticky, one dead", config.Policy{Sticky: config.StickySource}, "udu", [4]string{three, three, three, three}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
