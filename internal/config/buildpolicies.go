@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -175,7 +176,7 @@ func (c *Config) WithSets(read func(path string) ([]byte, error)) (*Config, []Pr
 			problems = append(problems, c.problem(setPlace(i), s.File, "cannot be read: "+cause(err)))
 			continue
 		}
-		list, bad := s.parse(data)
+		list, bad := s.parse(bytes.TrimPrefix(data, []byte(byteOrderMark)))
 		problems = append(problems, bad...)
 		s.Prefixes = Merge(append(slices.Clone(s.Prefixes), list...))
 	}

@@ -33,9 +33,12 @@ func ReadPaths(data []byte) Paths {
 	return Paths{}
 }
 
+// byteOrderMark is what some editors put first.
+const byteOrderMark = "\ufeff"
+
 // read takes the file apart and checks it; the walker has the problems. The draft is nil if there is nothing in it.
 func read(name string, data []byte) (*walker, *draft) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // the mark that some editors put first
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
 	w := &walker{file: name, source: new(source)}
 	if p := unreadable(data); p != nil {
 		if len(data) <= MaxSize {

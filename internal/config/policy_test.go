@@ -139,7 +139,7 @@ func TestPolicyFor(t *testing.T) {
 func TestSetFiles(t *testing.T) {
 	c := mustParse(t, "policies.conf", []byte(policies))
 	full, problems := c.WithSets(func(path string) ([]byte, error) {
-		return []byte("# the bank\n192.0.2.0/24\n\n 192.0.2.5 # inside\n203.0.113.0/24\n"), nil
+		return []byte("\ufeff# the bank\n192.0.2.0/24\n\n 192.0.2.5 # inside\n203.0.113.0/24\n"), nil
 	})
 	s, _ := full.Set("bank")
 	want := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.1/32"), netip.MustParsePrefix("203.0.113.0/24")}

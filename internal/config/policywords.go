@@ -35,8 +35,22 @@ func setName(into *field[string]) scalar[string] {
 	}
 }
 
-// nftWords are likely names that nft(8) takes for keywords where the name of a set is declared.
-var nftWords = strings.Fields("accept add ah all arp at auto bridge bypass chain chains cgroup comment continue copy counter cpu create ct day dccp default delete describe destroy device dnat drop dup dynamic element elements esp ether export expires fib flags flow flush forward fwd gateway genmark goto group hash helper hook hour icmp icmpv6 id iif iifname import in index inet insert interval ip ip6 ipsec jhash jump key last length level limit list log map maps mark masquerade meta meter meters minute monitor nat netdev notrack numgen oif oifname packets period persistent policy position prefix priority protocol queue quota random redirect reject rename replace reset return route rt rtclassid rule ruleset saddr sctp sec secmark set sets size skgid skuid snat snaplen socket sport state symhash synproxy table tables tcp th timeout to tproxy type typeof udp udplite update version vlan vmap xfrm years")
+// nftWords are the words that nft(8) takes for keywords where a set is declared or referred to: those of 1.0.6, and
+// what later versions have added.
+var nftWords = strings.Fields(`
+	accept add ah all and arp at auto bitmask bridge bypass cgroup chain chains comment comp constant continue
+	copy counter cpu create ct day dccp default define delete describe destroy device devices dnat drop dst dup
+	dynamic ecn element elements eq erspan esp ether exists expires export exthdr fib flags flow flowtable flush
+	forward frag fwd gateway ge geneve genmark get goto gre gretap group gt handle hash hbh helper hook hour
+	ibriport ibrname icmp icmpv6 id igmp iif iifgroup iifname iiftype import in include index inet inner insert
+	interval ip ip6 ipsec jhash jump key last le length level limit list ll log lshift lt map maps mark masquerade
+	meta meter meters mh minute missing monitor nat ne netdev nftrace nh not notrack numgen obriport obrname
+	offload oif oifgroup oifname oiftype or osf packets period persistent pkttype policy position prefix priority
+	protocol queue queues quota random redefine redirect reject rename replace reset return route rshift rt rt0
+	rt2 rtclassid rule ruleset saddr sctp sec secmark set sets size skgid skuid snaplen snat socket sport srh
+	state symhash synproxy table tables tcp th time timeout to tproxy tunnel type typeof udp udplite undefine
+	update version vlan vmap vxlan xfrm xor xt years
+`)
 
 // prefix is an address or a prefix of either family.
 func prefix(into *field[netip.Prefix]) scalar[netip.Prefix] {

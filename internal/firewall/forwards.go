@@ -48,19 +48,33 @@ func (m *managed) forwardIn(f config.Forward) []string {
 func (m *managed) forwardInside(f config.Forward) []string {
 	var known []string
 	unknown := false
+	family := config.FamilyOf(f.To)
 	for _, i := range f.Uplinks {
-		if a := m.cfg.Uplinks[i].Address; a.IsValid() && config.FamilyOf(a) == config.FamilyOf(f.To) {
-			known = append(known, a.String())
-		} else {
+		switch u := m.cfg.Uplinks[i]; {
+		case !u.Has(family):
+		case fixed(u, family).IsValid():
+			known = append(known, fixed(u, family).String())
+		default:
 			unknown = true
 		}
 	}
 	if unknown {
 		return []string{words("iifname", anyOf(m.inside()), "fib daddr type local fib daddr . iif type != local", forwardTo(f))}
 	}
+	if len(known) == 0 {
+		return nil // no line has the family
+	}
 	slices.Sort(known)
 	known = slices.Compact(known)
-	return []string{words("iifname", anyOf(m.inside()), nftHeader(config.FamilyOf(f.To)), "daddr", anyOf(known), forwardTo(f))}
+	return []string{words("iifname", anyOf(m.inside()), nftHeader(family), "daddr", anyOf(known), forwardTo(f))}
+}
+
+// fixed is the address of a line that the file has; invalid: none.
+func fixed(u config.Uplink, f config.Family) netip.Addr {
+	if f == config.IPv6 {
+		return u.Inet6.Address
+	}
+	return u.Address
 }
 
 func (m *managed) inside() []string {

@@ -119,7 +119,11 @@ func (t Table) Have(normal, live Listing) (Table, Drift) {
 			drift.Changed = append(drift.Changed, name)
 			continue
 		}
-		if n.head != l.head {
+		switch {
+		case n.head == l.head:
+		case o.Kind == Set || o.Kind == Map:
+			o.Header = l.head // another one than any of ours
+		default:
 			whole = false
 		}
 		if n.head != l.head || n.contents != l.contents && !o.Dynamic {

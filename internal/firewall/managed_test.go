@@ -193,3 +193,150 @@ func sorted(listing string) []string {
 	slices.Sort(objects)
 	return objects
 }
+
+// No name that nft takes for one of its own words passes as the name of a set: the whole table would be refused.
+func TestSetNames(t *testing.T) {
+	candidates, err := os.ReadFile(filepath.Join("testdata", "nft-words"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := namespace(t, "words")
+	refused := func(words []string) bool {
+		var b strings.Builder
+		b.WriteString("table inet ftr {\n")
+		for _, w := range words {
+			b.WriteString("\tset " + w + " {\n\t\ttype ipv4_addr; flags interval;\n\t}\n")
+		}
+		b.WriteString("\tchain c {\n")
+		for _, w := range words {
+			b.WriteString("\t\tip saddr @" + w + " accept\n")
+		}
+		b.WriteString("\t}\n}\n")
+		return nft(ns, b.String(), "-c") != nil
+	}
+	accepts := func(word string) bool {
+		cfg, _ := config.Parse("test.conf", []byte("uplinks: [{interface: eth1, type: dhcp, priority_group: 1}]\ndownlinks: {lan: eth0}\ntests: {ips: [198.18.0.1]}\nfirewall: managed\nsets: [{name: "+word+", external: yes}]\n"))
+		return cfg != nil
+	}
+	var bad []string
+	var search func(words []string)
+	search = func(words []string) {
+		switch {
+		case !refused(words):
+		case len(words) == 1:
+			bad = append(bad, words[0])
+		default:
+			search(words[:len(words)/2])
+			search(words[len(words)/2:])
+		}
+	}
+	all := strings.Fields(string(candidates))
+	for part := range slices.Chunk(all, 16) {
+		search(part)
+	}
+	if len(bad) < 100 {
+		t.Errorf("nft refuses only %v", bad)
+	}
+	for _, word := range bad {
+		if accepts(word) {
+			t.Errorf("%s is accepted as the name of a set, and nft refuses it", word)
+		}
+	}
+	if !accepts("video") {
+		t.Error("no name is accepted")
+	}
+}
+
+// A set that becomes another kind of thing is made anew alone, with the rules that name it: what others have put
+// into other sets stays.
+func TestManagedSetChanges(t *testing.T) {
+	of := func(extra string) firewall.Table {
+		cfg, problems := config.Parse("test.conf", []byte(`uplinks: [{interface: eth1, type: static, ip: 192.0.2.2, gateway: 192.0.2.1, priority_group: 1}, {interface: eth2, type: static, ip: 198.51.100.2, gateway: 198.51.100.1, priority_group: 1}]
+downlinks: {lan: eth0}
+tests: {ips: [198.18.0.1]}
+firewall: managed
+`+extra))
+		if cfg == nil {
+			t.Fatal(problems)
+		}
+		return firewall.Managed(cfg, turns(cfg))
+	}
+	const policies = `
+policies:
+  - {name: a, destination: "@video", uplinks: eth2}
+  - {name: b, destination: "@other", uplinks: [eth1, eth2], sticky: source, sticky_timeout: %s}
+`
+	before := of("sets: [{name: video, external: yes}, {name: other, prefixes: [203.0.113.0/24]}]" + fmt.Sprintf(policies, "1h"))
+	ns := namespace(t, "sets")
+	if err := loadNft(ns, before.String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := loadNft(ns, "add element inet ftr video { 203.0.113.55 }\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what, extra, video string
+	}{
+		{"another time-out", "sets: [{name: video, external: yes}, {name: other, prefixes: [203.0.113.0/24]}]" + fmt.Sprintf(policies, "2h"), "203.0.113.55"},
+		{"another family of another set", "sets: [{name: video, external: yes}, {name: other, family: ipv6, prefixes: [\"2001:db8::/32\"]}]" + fmt.Sprintf(policies, "2h"), "203.0.113.55"},
+		{"another family", "sets: [{name: video, external: yes, family: ipv6}, {name: other, family: ipv6, prefixes: [\"2001:db8::/32\"]}]" + fmt.Sprintf(policies, "2h"), ""},
+	} {
+		want := of(step.extra)
+		if err := loadNft(ns, want.Dormant("scratch")); err != nil {
+			t.Fatal(err)
+		}
+		normal := firewall.ParseListing(listing(t, ns, "scratch")).Awake()
+		if err := loadNft(ns, firewall.Removal("scratch")); err != nil {
+			t.Fatal(err)
+		}
+		have, drift := want.Have(normal, firewall.ParseListing(listing(t, ns, firewall.ManagedTable)))
+		if drift.None() {
+			t.Errorf("%s: no drift", step.what)
+		}
+		for _, text := range []string{firewall.Update(before, want), firewall.Update(have, want)} {
+			if strings.Contains(text, "delete table") {
+				t.Errorf("%s: the table is made anew:\n%s", step.what, text)
+			}
+		}
+		if err := loadNft(ns, firewall.Update(have, want)); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		live := listing(t, ns, firewall.ManagedTable)
+		if _, drift := want.Have(normal, firewall.ParseListing(live)); !drift.None() {
+			t.Errorf("%s: left otherwise: %s", step.what, drift)
+		}
+		if step.video != "" && !strings.Contains(live, "elements = { "+step.video+" }") {
+			t.Errorf("%s: what others put into a set is lost:\n%s", step.what, live)
+		}
+		before = want
+	}
+}
+
+// Hosts inside reach a forward by the lines' own addresses of its family, where the file has them, and by no other
+// address of the router.
+func TestHairpinAddresses(t *testing.T) {
+	const text = `uplinks:
+- {interface: eth1, type: static, ip: 192.0.2.2, gateway: 192.0.2.1, priority_group: 1, ipv6: {ip: "2001:db8:1::2", gateway: "2001:db8:1::1"}}
+- {interface: eth2, type: static, ip: 198.51.100.2, gateway: 198.51.100.1, priority_group: 1}
+- {interface: eth3, type: static, ip: 203.0.113.2, gateway: 203.0.113.1, priority_group: 1, ipv6: %s}
+downlinks: {lan: eth0}
+tests: {ips: [198.18.0.1, "2001:db8:9::1"]}
+firewall: managed
+forwards: [{name: six, port: 80, to: "fd00::10"}, {name: four, port: 80, to: 192.168.1.10}]
+`
+	for six, want := range map[string]string{
+		`{ip: "2001:db8:3::2", gateway: "2001:db8:3::1"}`: `iifname "eth0" ip6 daddr { 2001:db8:1::2, 2001:db8:3::2 } meta nfproto ipv6`,
+		`auto`: `iifname "eth0" fib daddr type local fib daddr . iif type != local meta nfproto ipv6`,
+	} {
+		cfg, problems := config.Parse("test.conf", fmt.Appendf(nil, text, six))
+		if cfg == nil {
+			t.Fatal(problems)
+		}
+		got := firewall.Managed(cfg, turns(cfg)).String()
+		for _, rule := range []string{want, `iifname "eth0" ip daddr { 192.0.2.2, 198.51.100.2, 203.0.113.2 } meta nfproto ipv4`} {
+			if !strings.Contains(got, rule) {
+				t.Errorf("ipv6: %s: no rule %s in\n%s", six, rule, got)
+			}
+		}
+	}
+}

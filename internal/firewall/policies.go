@@ -180,10 +180,10 @@ func keyType(p *config.Policy, f config.Family) string {
 func nftHeader(f config.Family) string { return nftFamily(f) }
 
 // stickySet names the set of those who stick to a line, by the names of policy and interface, so that it
-// is found again when a new file has them at other places.
+// is found again when a new file has them at other places. With another time-out it is another set.
 func (m *managed) stickySet(p *config.Policy, w config.Way, f config.Family) string {
 	sum := fnv.New64a()
-	fmt.Fprintf(sum, "%s\x00%s\x00%s", p.Name, m.cfg.Uplinks[w.Uplink].Interface, p.Sticky)
+	fmt.Fprintf(sum, "%s\x00%s\x00%s\x00%s", p.Name, m.cfg.Uplinks[w.Uplink].Interface, p.Sticky, p.StickyTimeout)
 	return fmt.Sprintf("sticky-%s-%016x", nftHeader(f), sum.Sum64())
 }
 

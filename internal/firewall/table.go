@@ -80,32 +80,33 @@ func Removal(name string) string {
 
 // Update returns the text for "nft -f -" that turns have into want, in one transaction that touches no
 // object which need not change: those go on with their counters and elements. It is empty if there is
-// nothing to do. Where an object becomes another kind of thing, the table is made anew.
+// nothing to do. A set or map that becomes another kind of thing is made anew, and with it the rules that refer to it.
+// Where another object does, the whole table is.
 func Update(have, want Table) string {
 	if have.Equal(want) {
 		return ""
 	}
-	if len(have.Objects) == 0 || len(want.Objects) == 0 {
+	anew, possible := replaced(have, want)
+	if len(have.Objects) == 0 || len(want.Objects) == 0 || !possible {
 		return want.String()
 	}
 	var b strings.Builder
 	var refill, gone []Object
 	for _, h := range have.Objects {
 		w, ok := want.object(h)
-		switch {
-		case !ok:
+		if !ok {
 			gone = append(gone, h)
-		case !h.same(w):
-			return want.String()
-		case h.Equal(w) || h.Dynamic:
-			continue
 		}
-		if h.Kind != Counter {
+		stays := ok && h.same(w) && (h.Equal(w) || h.Dynamic) && !h.refersTo(anew)
+		if h.Kind != Counter && !stays {
 			empty(&b, h)
 		}
 	}
+	for _, o := range anew {
+		remove(&b, o)
+	}
 	for _, w := range want.Objects {
-		if h, ok := have.object(w); !ok || !h.Equal(w) {
+		if h, ok := have.object(w); !ok || !h.Equal(w) || h.refersTo(anew) {
 			refill = append(refill, w)
 		}
 	}
@@ -115,11 +116,41 @@ func Update(have, want Table) string {
 	for _, kind := range []Kind{Chain, Map, Set, Counter} { // whoever refers to another one goes first
 		for _, o := range gone {
 			if o.Kind == kind {
-				b.WriteString("delete " + string(o.Kind) + " inet " + ManagedTable + " " + o.Name + "\n")
+				remove(&b, o)
 			}
 		}
 	}
 	return b.String()
+}
+
+// replaced returns the sets and maps that another kind of thing takes the place of; possible is false where other
+// objects change like that.
+func replaced(have, want Table) (anew []Object, possible bool) {
+	for _, h := range have.Objects {
+		w, ok := want.object(h)
+		switch {
+		case !ok || h.same(w):
+		case h.Kind == Set || h.Kind == Map:
+			anew = append(anew, h)
+		default:
+			return nil, false
+		}
+	}
+	return anew, true
+}
+
+// refersTo tells whether one of the object's rules names one of these sets and maps.
+func (o Object) refersTo(sets []Object) bool {
+	return o.Kind == Chain && slices.ContainsFunc(sets, func(s Object) bool {
+		return slices.ContainsFunc(o.Lines, func(rule string) bool {
+			return slices.Contains(strings.Fields(rule), "@"+s.Name)
+		})
+	})
+}
+
+// remove writes what takes an object away that is empty.
+func remove(b *strings.Builder, o Object) {
+	b.WriteString("delete " + string(o.Kind) + " inet " + ManagedTable + " " + o.Name + "\n")
 }
 
 // empty writes what takes all rules or elements out of an object.
