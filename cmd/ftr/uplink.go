@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -34,6 +35,9 @@ does not run.`,
   ftr uplink eth2 auto`,
 		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "" {
+				return &exitError{exitConfig, errors.New("NAME is empty; give the description or the interface of an uplink")}
+			}
 			dir := f.runtimeDir()
 			client := web.NewClient(web.Socket(dir))
 			ctx, cancel := context.WithTimeout(cmd.Context(), orderTime)

@@ -30,6 +30,8 @@ func TestUplink(t *testing.T) {
 		{args: []string{"Satellite"}, code: 2, bad: "ftr: there is no uplink \"Satellite\"; there are: Fibre, Cable\n"},
 		{args: []string{"Cable", "off"}, code: 2, bad: "ftr: unknown mode \"off\": it must be down, up or auto\n"},
 		{args: []string{"Cable", "down", "now"}, code: 2, bad: "ftr: uplink takes NAME [down|up|auto], but \"now\" comes behind; see: ftr uplink --help\n"},
+		{args: []string{""}, code: 2, bad: "ftr: NAME is empty; give the description or the interface of an uplink\n"},
+		{args: []string{"", "down"}, code: 2, bad: "ftr: NAME is empty; give the description or the interface of an uplink\n"},
 		{args: nil, code: 2, bad: "ftr: uplink takes NAME [down|up|auto], but nothing is given; see: ftr uplink --help\n"},
 	} {
 		code, out, bad := call(t, t.Context(), append([]string{"uplink", "--runtime-dir", dir}, tt.args...)...)
