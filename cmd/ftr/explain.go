@@ -271,7 +271,7 @@ func (e *explainer) situation(ctx context.Context) {
 	cfg := e.cfg.WithCgroups(e.obs.Cgroups)
 	paths := routing.Resolve(cfg, e.obs)
 	e.state = routing.Situation{Config: cfg, Paths: paths, Reports: make([]health.Report, len(paths)),
-		Previous: routing.Adopt(e.cfg, config.FamilyOf(e.packet.Destination), e.obs.Have), External: e.inSet(ctx)}
+		Previous: routing.Adopt(e.cfg, config.FamilyOf(e.packet.Destination), e.obs.Have), External: e.inSet(ctx), Links: e.obs.Links}
 	dir := e.cfg.Paths.Runtime
 	view, _, err := ask(ctx, web.NewClient(web.Socket(dir)), dir)
 	if err != nil {

@@ -77,8 +77,8 @@ func (e *explainer) compare(ctx context.Context, s config.Steer) {
 	}
 	e.answers = append(e.answers, what+": "+route.String())
 	got, want := interfacesOf(route), e.interfaces(s)
-	if e.now.Fate == routing.Bypassed || e.packet.Own && s.Policy == 0 {
-		return // main's own default, or what the router's source address says, whatever it is
+	if e.now.Fate == routing.Bypassed {
+		return // main's own default, whatever it is
 	}
 	if !slices.Equal(got, want) {
 		e.differs = append(e.differs, fmt.Sprintf("%s leads to %v, and %v was expected", what, got, want))

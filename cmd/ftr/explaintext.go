@@ -29,6 +29,8 @@ type verdictView struct {
 	Policy     string     `json:"policy"`      // empty: none matches
 	Number     int        `json:"number"`      // of the policy; 0: none
 	Fate       string     `json:"fate"`        // "carried", "refused", "bypassed" or "stranded"
+	Bound      string     `json:"bound"`       // what has chosen the line, whatever its health: "source", an address of it; empty: nothing
+	Down       bool       `json:"down"`        // the line that it is bound to is down
 	LastResort string     `json:"last_resort"` // that holds since no line of the policy is well; empty: it does not
 	Kept       bool       `json:"kept"`        // no line is well, these were the last ones
 	Sticky     string     `json:"sticky"`
@@ -66,7 +68,7 @@ func (e *explainer) view() explanationView {
 func listOf(list []string) []string { return append([]string{}, list...) }
 
 func (e *explainer) verdict(v routing.Verdict) verdictView {
-	view := verdictView{Fate: string(v.Fate), Kept: v.Kept, Sticky: config.StickyNone.String(), Tier: v.Tier, Lines: []lineView{}, Reasons: listOf(v.Reasons)}
+	view := verdictView{Fate: string(v.Fate), Bound: string(v.Bound), Down: v.Down, Kept: v.Kept, Sticky: config.StickyNone.String(), Tier: v.Tier, Lines: []lineView{}, Reasons: listOf(v.Reasons)}
 	if v.Policy != nil {
 		view.Policy, view.Number, view.Sticky = v.Policy.Name, v.Policy.Number, v.Policy.Sticky.String()
 		if v.Default || v.Fate == routing.Refused || v.Fate == routing.Bypassed {
@@ -116,8 +118,11 @@ func (e *explainer) text() string {
 
 func (e *explainer) body(b *strings.Builder, v explanationView) {
 	policy := "no policy matches"
-	if v.Policy != "" {
+	switch {
+	case v.Policy != "":
 		policy = fmt.Sprintf("policy %d, %s", v.Number, v.Policy)
+	case v.Bound != "":
+		policy = "the " + v.Bound + " decides"
 	}
 	fmt.Fprintf(b, "Now: %s: %s\n", policy, v.say())
 	for _, l := range v.IfDown {
@@ -131,8 +136,8 @@ func (v verdictView) say() string {
 	switch routing.Fate(v.Fate) {
 	case routing.Carried:
 	case routing.Refused:
-		if v.Policy == "" {
-			return "refused, the line of the source's address is dead"
+		if v.Bound != "" {
+			return "refused, the line of the " + v.Bound + " is dead"
 		}
 		return "refused, no line of the policy is well"
 	case routing.Bypassed:
@@ -149,6 +154,9 @@ func (v verdictView) say() string {
 		lines = append(lines, fmt.Sprintf("%s %.0f %%", name, 100*l.Share))
 	}
 	text := strings.Join(lines, ", ")
+	if v.Down {
+		text += ", though it is down"
+	}
 	if v.Kept {
 		text += ", though no line is well"
 	}

@@ -16,6 +16,7 @@ type Situation struct {
 	Reports  []health.Report
 	Previous *Selection
 	External config.InSet // for sets that others fill
+	Links    []Link       // the interfaces, for the lines' other addresses; nil: lines have one address each
 }
 
 // Fate is what becomes of a connection in the end.
@@ -29,6 +30,15 @@ const (
 	Stranded Fate = "stranded" // no line has ever been well
 )
 
+// Bond is what has chosen the line of a connection, whatever its health.
+type Bond string
+
+// The bonds.
+const (
+	Unbound  Bond = ""
+	BySource Bond = "source" // an address of the line
+)
+
 // Verdict is what becomes of a new connection, and why.
 type Verdict struct {
 	Policy  *config.Policy // nil: none matches
@@ -36,6 +46,8 @@ type Verdict struct {
 	Tier    int      // order of the policy, or priority group
 	Lines   []Member // that it may use, with their shares, if it is carried
 	Kept    bool     // no line is well: these were the last ones
+	Bound   Bond     // policies and selection have not chosen the line
+	Down    bool     // the line that it is bound to is down
 	Default bool     // the policy's last resort, default, holds: as if there were no policy
 	Reasons []string
 }
@@ -82,13 +94,15 @@ func (s Situation) selection(f config.Family) Selection {
 func (s Situation) verdict(p config.Packet) Verdict {
 	family := config.FamilyOf(p.Destination)
 	selection := s.selection(family)
-	if i := slices.IndexFunc(s.Paths, func(path Path) bool { return path.keeps(s.Config, p.Source) }); i >= 0 {
-		return s.bySource(s.Paths[i], selection)
+	// The rules for addresses come before those for the steering marks of what passes through, and behind those
+	// for the steering marks of what the router itself sends.
+	if led := s.led(p, s.marked(p), selection); led.From.IsValid() && !p.Own {
+		return s.bySource(p, Verdict{}, led, selection)
 	}
 	policy, reasons := s.match(p)
 	v := Verdict{Policy: policy, Reasons: reasons}
 	if policy == nil {
-		return s.byDefault(p, v, selection)
+		return s.unled(p, v, s.marked(p), selection)
 	}
 	choice := selection.Choice(policy.Number)
 	for _, w := range policy.Ways {
@@ -111,27 +125,88 @@ func (s Situation) verdict(p config.Packet) Verdict {
 		return v
 	default:
 		v.Default = true
-		return s.byDefault(p, v, selection)
+		return s.unled(p, v, s.marked(p)|s.Config.Numbers.Unsteered(), selection)
 	}
 }
 
-// bySource is what becomes of a connection whose source is an address of a line that is not translated: no
-// other line would take it, whatever policies say.
-func (s Situation) bySource(p Path, selection Selection) Verdict {
-	v := Verdict{Fate: Carried, Tier: s.Config.Uplinks[p.Uplink].Group, Lines: []Member{{Uplink: p.Uplink, Weight: 1}}}
-	v.say("the source is in %s, the prefix of %s, which is not translated: it leaves by that line and no other", p.Prefix, s.name(p.Uplink))
+// marked is the mark with which a packet meets the rules before a policy has given it one.
+func (s Situation) marked(p config.Packet) uint32 { return p.Mark &^ s.Config.Numbers.SteerMask }
+
+// led returns the first of the rules for addresses that leads a packet with this mark; the zero Rule: none.
+func (s Situation) led(p config.Packet, mark uint32, selection Selection) Rule {
+	for _, r := range rules(s.Config, &Observation{Links: s.Links}, s.Paths, selection) {
+		if r.From.IsValid() && r.leads(p, mark) {
+			return r
+		}
+	}
+	return Rule{}
+}
+
+// leads tells whether a rule is for a packet, which is bound to no interface.
+func (r Rule) leads(p config.Packet, mark uint32) bool {
+	return r.Output == "" && mark&r.Mask == r.Mark && (p.Own || !r.Local) && (!r.From.IsValid() || r.From.Contains(p.Source)) &&
+		(r.Transport == 0 || r.Transport == p.Protocol) && (r.SourcePort == 0 || r.SourcePort == p.SourcePort)
+}
+
+// unled is what becomes of a connection that no policy leads.
+func (s Situation) unled(p config.Packet, v Verdict, mark uint32, selection Selection) Verdict {
+	led := s.led(p, mark, selection)
 	switch {
-	case selection.strands(p):
-		v.Fate, v.Lines = Refused, nil
-		v.say("%s is down, and hosts with its addresses are told so", s.name(p.Uplink))
-	case !p.Routable:
-		v.Fate, v.Lines = Refused, nil
-		v.say("%s: %s", s.name(p.Uplink), p.Problem)
+	case !led.From.IsValid():
+		return s.byDefault(p, v, selection)
+	case led.Table == ownTable(s.Config.Numbers):
+		line := s.pathOf(s.led(p, mark|s.Config.Numbers.Unsteered(), selection), p)
+		v.say("the source is an address of %s, which is down: datagrams from it leave by the lines that carry", s.name(s.Paths[line].Uplink))
+		return s.byDefault(p, v, selection)
+	}
+	return s.bySource(p, v, led, selection)
+}
+
+// pathOf returns the place of the path that a rule for an address is of.
+func (s Situation) pathOf(r Rule, p config.Packet) int {
+	return slices.IndexFunc(s.Paths, func(path Path) bool {
+		return path.Family == r.Family && (r.Table == s.Config.Uplinks[path.Uplink].Table || r.Table == config.DeadEndTable && path.keeps(s.Config, p.Source))
+	})
+}
+
+// bySource is what becomes of a connection whose source is an address of a line: no other line would take it.
+func (s Situation) bySource(p config.Packet, v Verdict, led Rule, selection Selection) Verdict {
+	place := s.pathOf(led, p)
+	path, name := s.Paths[place], s.name(s.Paths[place].Uplink)
+	v.Bound = BySource
+	if led.From.IsSingleIP() {
+		v.say("the source is an address of %s: what the router itself sends from it leaves by that line", name)
+	} else {
+		v.say("the source is in %s, the prefix of %s, which is not translated: it leaves by that line and no other", path.Prefix, name)
+	}
+	if led.Table == config.DeadEndTable {
+		v.Fate = Refused
+		v.say("%s is down, and hosts with its addresses are told so", name)
+		return v
+	}
+	s.bind(&v, place)
+	if v.Down && p.Own && p.Protocol == 0 && slices.Contains(selection.Lost, path.Uplink) {
+		v.say("datagrams (udp) from its address leave by the lines that carry")
 	}
 	return v
 }
 
-// byDefault is what becomes of a connection that no policy leads.
+// bind has a connection leave by one path, whatever its health.
+func (s Situation) bind(v *Verdict, place int) {
+	path, report := s.Paths[place], s.Reports[place]
+	v.Tier = s.Config.Uplinks[path.Uplink].Group
+	if !path.Routable || !path.Usable() {
+		v.Fate = Refused
+		v.say("%s: %s", s.name(path.Uplink), path.Problem)
+		return
+	}
+	v.Fate, v.Lines = Carried, []Member{{Uplink: path.Uplink, Weight: 1}}
+	if v.Down = report.State == health.Down; v.Down {
+		v.say("%s is down: %s", s.name(path.Uplink), report.Reason)
+	}
+}
+
+// byDefault is what becomes of a connection that neither a policy nor its source leads.
 func (s Situation) byDefault(p config.Packet, v Verdict, selection Selection) Verdict {
 	v.Fate, v.Lines, v.Kept = Carried, selection.Members, selection.Kept
 	if p.Own {

@@ -1,0 +1,129 @@
+package routing_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"ftr/internal/config"
+	"ftr/internal/routing"
+)
+
+// told is a verdict in a few words, with the lines from 1.
+func told(v routing.Verdict) string {
+	words := []string{string(v.Fate)}
+	for _, m := range v.Lines {
+		words = append(words, fmt.Sprintf("%d:%d", m.Uplink+1, m.Weight))
+	}
+	if v.Policy != nil {
+		words = append(words, "policy "+v.Policy.Name)
+	}
+	if v.Bound != routing.Unbound {
+		words = append(words, "by "+string(v.Bound))
+	}
+	for word, holds := range map[string]bool{"down": v.Down, "kept": v.Kept, "default": v.Default} {
+		if holds {
+			words = append(words, word)
+		}
+	}
+	slices.Sort(words[1:])
+	return strings.Join(words, " ")
+}
+
+// explained is what Explain says, and what if each of the lines died.
+func explained(e routing.Explanation) string {
+	text := told(e.Verdict)
+	for _, l := range e.IfDown {
+		text += fmt.Sprintf("; without %d %s", l.Uplink+1, told(l.Verdict))
+	}
+	return text
+}
+
+// What the router sends from an address of a line goes where the rules for addresses lead it, and a policy for
+// it comes before them.
+func TestExplainOwnAddress(t *testing.T) {
+	const udp, tcp = 17, 6
+	cfg, obs := threeLines()
+	obs.Links[0].Addresses = append(obs.Links[0].Addresses, address("192.0.2.3/24"))
+	withPolicies(cfg,
+		config.Policy{Name: "own", Match: config.Match{Own: true, Users: []config.User{{ID: 7}}}, Ways: []config.Way{{Uplink: 2, Tier: 1, Weight: 1}}},
+		config.Policy{Name: "inside", Ways: []config.Way{{Uplink: 1, Tier: 1, Weight: 1}}})
+	manual := *cfg
+	manual.Firewall, manual.Policies, manual.Steers, manual.Numbers.SteerMask = config.FirewallManual, nil, nil, 0
+	for _, tt := range []struct {
+		cfg    *config.Config
+		states string
+		packet config.Packet
+		want   string
+	}{
+		{cfg, "uuu", config.Packet{Source: addr("192.0.2.2"), Protocol: tcp}, "carried 1:1 by source; without 1 carried 1:1 by source down"},
+		{cfg, "uuu", config.Packet{Source: addr("192.0.2.2"), Protocol: udp}, "carried 1:1 by source; without 1 carried 2:1 3:1"},
+		{cfg, "duu", config.Packet{Source: addr("192.0.2.2"), Protocol: udp}, "carried 2:1 3:1; without 2 carried 3:1; without 3 carried 2:1"},
+		{cfg, "duu", config.Packet{Source: addr("192.0.2.3"), Protocol: udp}, "carried 2:1 3:1; without 2 carried 3:1; without 3 carried 2:1"},
+		{cfg, "duu", config.Packet{Source: addr("192.0.2.2")}, "carried 1:1 by source down; without 1 carried 1:1 by source down"},
+		{cfg, "uuu", config.Packet{Source: addr("192.0.2.3")}, "carried 1:1 by source; without 1 carried 1:1 by source down"},
+		{cfg, "uuu", config.Packet{Source: addr("10.0.0.1")}, "carried 1:1 2:1 3:1; without 1 carried 2:1 3:1; without 2 carried 1:1 3:1; without 3 carried 1:1 2:1"},
+		{cfg, "uuu", config.Packet{Source: addr("192.0.2.2"), User: 7, Protocol: udp}, "carried 3:1 policy own; without 3 carried 1:1 by source default policy own"},
+		// The steering mark of the policy is on what it cannot lead, and so no datagram moves.
+		{cfg, "dud", config.Packet{Source: addr("192.0.2.2"), User: 7, Protocol: udp}, "carried 1:1 by source default down policy own; without 1 carried 1:1 by source default down policy own"},
+		{&manual, "uuu", config.Packet{Source: addr("198.51.100.2")}, "carried 2:1 by source; without 2 carried 2:1 by source down"},
+		{&manual, "udu", config.Packet{Source: addr("198.51.100.2"), Protocol: udp}, "carried 2:1 by source down; without 2 carried 2:1 by source down"},
+	} {
+		tt.packet.Own, tt.packet.Destination = true, addr("8.8.8.8")
+		s := routing.Situation{Config: tt.cfg, Paths: routing.Resolve(tt.cfg, obs), Reports: states(tt.states), Links: obs.Links}
+		e := s.Explain(tt.packet)
+		if got := explained(e); got != tt.want {
+			t.Errorf("%s, %+v:\n got %s\nwant %s\n%s", tt.states, tt.packet, got, tt.want, strings.Join(e.Reasons, "\n"))
+		}
+	}
+}
+
+// A line whose address it is may be without carrier: the kernel refuses what is from there.
+func TestExplainOwnAddressWithoutCarrier(t *testing.T) {
+	cfg, obs := threeLines()
+	obs.Links[0].Carrier = false
+	s := routing.Situation{Config: cfg, Paths: routing.Resolve(cfg, obs), Reports: states("duu"), Links: obs.Links}
+	e := s.Explain(config.Packet{Own: true, Source: addr("192.0.2.2"), Destination: addr("8.8.8.8")})
+	if got := explained(e); got != "refused by source" || !slices.Contains(e.Reasons, "eth1: no carrier") {
+		t.Errorf("%s: %q", got, e.Reasons)
+	}
+}
+
+// The router's own address in a prefix that is not translated: a policy for the router comes first, and hosts
+// inside leave by the prefix.
+func TestExplainOwnAddressOfPrefix(t *testing.T) {
+	cfg := configure(modern, typed("eth1", config.DHCP), typed("eth2", config.DHCP))
+	for i := range cfg.Uplinks {
+		cfg.Uplinks[i].Inet6 = config.Inet6{On: true, NAT: config.KeepAddress}
+	}
+	withPolicies(cfg,
+		config.Policy{Name: "own", Match: config.Match{Own: true}, Ways: []config.Way{{Uplink: 0, Tier: 1, Weight: 1}}},
+		config.Policy{Name: "inside", Ways: []config.Way{{Uplink: 0, Tier: 1, Weight: 1}}})
+	var paths []routing.Path
+	for i, u := range cfg.Uplinks {
+		paths = append(paths, routing.Path{Uplink: i, Family: config.IPv6, Interface: u.Interface, Index: i + 1, Gateway: addr("fe80::1"), Routable: true,
+			Source: addr(fmt.Sprintf("2001:db8:%d::2", i)), Prefix: netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d:1000::/52", i))})
+	}
+	for _, tt := range []struct {
+		own      bool
+		policies int // that there are
+		want     string
+	}{
+		{true, 2, "carried 1:1 policy own"},
+		{true, 0, "carried 2:1 by source"},
+		{false, 2, "carried 2:1 by source"},
+	} {
+		with := *cfg
+		with.Policies = cfg.Policies[:tt.policies]
+		if tt.policies == 0 {
+			with.Steers = nil
+		}
+		s := routing.Situation{Config: &with, Paths: paths, Reports: states("uu")}
+		e := s.Explain(config.Packet{Own: tt.own, Source: addr("2001:db8:1:1000::1"), Destination: addr("2001:db8:ffff::1")})
+		if got := told(e.Verdict); got != tt.want {
+			t.Errorf("own %v, %d policies: %s, want %s\n%q", tt.own, tt.policies, got, tt.want, e.Reasons)
+		}
+	}
+}
