@@ -51,7 +51,7 @@ Exit code: 0 the kernel does as explained; 1 it does not; 2 the configuration or
 	p.StringVar(&q.dscp, "dscp", "", "`code point`, example ef")
 	p.StringVar(&q.user, "user", "", "`user` of the router whose program connects, by name or number")
 	p.StringVar(&q.cgroup, "cgroup", "", "`path` of the control group of the program that connects")
-	p.StringVar(&q.mark, "mark", "", "`mark` that other software has set, example 0x10000")
+	p.StringVar(&q.mark, "mark", "", "`mark` that other software has set, example 0x10000; that of a line forces the line")
 	return c
 }
 

@@ -42,6 +42,9 @@ func (e *explainer) byMain(r routing.Route) bool {
 
 // steers are those that the first packet may get: one for each line, or one for all.
 func (e *explainer) steers() []config.Steer {
+	if !e.packet.Own && e.packet.Mark&e.cfg.Numbers.Mask != 0 {
+		return []config.Steer{{Uplink: config.NoUplink}} // who has such a mark is asked nothing, and has no turn
+	}
 	policy, perLine := 0, e.cfg.Balance == config.BalanceRoundRobin
 	if e.now.Policy != nil {
 		policy, perLine = e.now.Policy.Number, e.now.Policy.PerLine()
@@ -61,8 +64,9 @@ func (e *explainer) steers() []config.Steer {
 
 // compare asks for the packet with one mark.
 func (e *explainer) compare(ctx context.Context, s config.Steer) {
-	route, err := e.kernel.Lookup(ctx, e.packet, e.packet.Mark&^e.cfg.Numbers.SteerMask|s.Mark)
-	what := fmt.Sprintf("mark %#x", s.Mark)
+	mark := e.packet.Mark&^e.cfg.Numbers.SteerMask | s.Mark
+	route, err := e.kernel.Lookup(ctx, e.packet, mark)
+	what := fmt.Sprintf("mark %#x", mark)
 	switch {
 	case errors.Is(err, kernel.ErrNoWay):
 		e.answers = append(e.answers, what+": refused")

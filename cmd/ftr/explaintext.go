@@ -29,7 +29,7 @@ type verdictView struct {
 	Policy     string     `json:"policy"`      // empty: none matches
 	Number     int        `json:"number"`      // of the policy; 0: none
 	Fate       string     `json:"fate"`        // "carried", "refused", "bypassed" or "stranded"
-	Bound      string     `json:"bound"`       // what has chosen the line, whatever its health: "source", an address of it; empty: nothing
+	Bound      string     `json:"bound"`       // what has chosen the line, whatever its health: "mark", its own, or "source", an address of it; empty: nothing
 	Down       bool       `json:"down"`        // the line that it is bound to is down
 	LastResort string     `json:"last_resort"` // that holds since no line of the policy is well; empty: it does not
 	Kept       bool       `json:"kept"`        // no line is well, these were the last ones

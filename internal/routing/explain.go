@@ -37,6 +37,7 @@ type Bond string
 const (
 	Unbound  Bond = ""
 	BySource Bond = "source" // an address of the line
+	ByMark   Bond = "mark"   // the line's own, which other software has set
 )
 
 // Verdict is what becomes of a new connection, and why.
@@ -95,12 +96,12 @@ func (s Situation) verdict(p config.Packet) Verdict {
 	family := config.FamilyOf(p.Destination)
 	selection := s.selection(family)
 	// The rules for addresses come before those for the steering marks of what passes through, and behind those
-	// for the steering marks of what the router itself sends.
-	if led := s.led(p, s.marked(p), selection); led.From.IsValid() && !p.Own {
-		return s.bySource(p, Verdict{}, led, selection)
+	// for the steering marks of what the router itself sends. What has a line's mark is given no steering mark.
+	if led := s.led(p, s.marked(p), selection); led.Table != 0 && (!p.Own || !led.From.IsValid()) {
+		return s.bound(p, Verdict{}, led, selection)
 	}
-	policy, reasons := s.match(p)
-	v := Verdict{Policy: policy, Reasons: reasons}
+	v := s.match(p)
+	policy := v.Policy
 	if policy == nil {
 		return s.unled(p, v, s.marked(p), selection)
 	}
@@ -132,10 +133,11 @@ func (s Situation) verdict(p config.Packet) Verdict {
 // marked is the mark with which a packet meets the rules before a policy has given it one.
 func (s Situation) marked(p config.Packet) uint32 { return p.Mark &^ s.Config.Numbers.SteerMask }
 
-// led returns the first of the rules for addresses that leads a packet with this mark; the zero Rule: none.
+// led returns the first of the rules for the lines' addresses and marks that leads a packet with this mark; the
+// zero Rule: none.
 func (s Situation) led(p config.Packet, mark uint32, selection Selection) Rule {
 	for _, r := range rules(s.Config, &Observation{Links: s.Links}, s.Paths, selection) {
-		if r.From.IsValid() && r.leads(p, mark) {
+		if (r.From.IsValid() || r.Mask == s.Config.Numbers.Mask) && r.leads(p, mark) {
 			return r
 		}
 	}
@@ -152,31 +154,35 @@ func (r Rule) leads(p config.Packet, mark uint32) bool {
 func (s Situation) unled(p config.Packet, v Verdict, mark uint32, selection Selection) Verdict {
 	led := s.led(p, mark, selection)
 	switch {
-	case !led.From.IsValid():
+	case led.Table == 0:
 		return s.byDefault(p, v, selection)
 	case led.Table == ownTable(s.Config.Numbers):
 		line := s.pathOf(s.led(p, mark|s.Config.Numbers.Unsteered(), selection), p)
 		v.say("the source is an address of %s, which is down: datagrams from it leave by the lines that carry", s.name(s.Paths[line].Uplink))
 		return s.byDefault(p, v, selection)
 	}
-	return s.bySource(p, v, led, selection)
+	return s.bound(p, v, led, selection)
 }
 
-// pathOf returns the place of the path that a rule for an address is of.
+// pathOf returns the place of the path that a rule for an address or mark is of.
 func (s Situation) pathOf(r Rule, p config.Packet) int {
 	return slices.IndexFunc(s.Paths, func(path Path) bool {
 		return path.Family == r.Family && (r.Table == s.Config.Uplinks[path.Uplink].Table || r.Table == config.DeadEndTable && path.keeps(s.Config, p.Source))
 	})
 }
 
-// bySource is what becomes of a connection whose source is an address of a line: no other line would take it.
-func (s Situation) bySource(p config.Packet, v Verdict, led Rule, selection Selection) Verdict {
+// bound is what becomes of a connection that a rule for a line's address or mark leads.
+func (s Situation) bound(p config.Packet, v Verdict, led Rule, selection Selection) Verdict {
 	place := s.pathOf(led, p)
 	path, name := s.Paths[place], s.name(s.Paths[place].Uplink)
 	v.Bound = BySource
-	if led.From.IsSingleIP() {
+	switch {
+	case !led.From.IsValid():
+		v.Bound = ByMark
+		v.say("the mark %#x under %#x is that of %s: it leaves by that line, and policies are not asked", led.Mark, led.Mask, name)
+	case led.From.IsSingleIP():
 		v.say("the source is an address of %s: what the router itself sends from it leaves by that line", name)
-	} else {
+	default:
 		v.say("the source is in %s, the prefix of %s, which is not translated: it leaves by that line and no other", path.Prefix, name)
 	}
 	if led.Table == config.DeadEndTable {
@@ -185,7 +191,7 @@ func (s Situation) bySource(p config.Packet, v Verdict, led Rule, selection Sele
 		return v
 	}
 	s.bind(&v, place)
-	if v.Down && p.Own && p.Protocol == 0 && slices.Contains(selection.Lost, path.Uplink) {
+	if v.Down && v.Bound == BySource && p.Own && p.Protocol == 0 && slices.Contains(selection.Lost, path.Uplink) {
 		v.say("datagrams (udp) from its address leave by the lines that carry")
 	}
 	return v
@@ -237,21 +243,27 @@ func (v *Verdict) say(format string, args ...any) {
 	v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
 }
 
-// match returns the policy of a packet, and why the ones before it do not match.
-func (s Situation) match(p config.Packet) (*config.Policy, []string) {
-	var reasons []string
+// match finds the policy of a packet, and says why the ones before it do not match.
+func (s Situation) match(p config.Packet) (v Verdict) {
+	if len(s.Config.Policies) == 0 {
+		return v
+	}
+	if mask := s.Config.Numbers.Mask; !p.Own && p.Mark&mask != 0 {
+		v.say("the mark %#x is that of no line, but has bits of %#x: policies are not asked", p.Mark, mask)
+		return v
+	}
 	for i := range s.Config.Policies {
 		policy := &s.Config.Policies[i]
 		key := s.Config.Mismatch(&policy.Match, p, s.External)
 		if key == "" {
-			return policy, append(reasons, fmt.Sprintf("policy %d, %s: matches", policy.Number, policy.Name))
+			v.Policy = policy
+			v.say("policy %d, %s: matches", policy.Number, policy.Name)
+			return v
 		}
-		reasons = append(reasons, fmt.Sprintf("policy %d, %s: does not match: %s", policy.Number, policy.Name, key))
+		v.say("policy %d, %s: does not match: %s", policy.Number, policy.Name, key)
 	}
-	if len(s.Config.Policies) > 0 {
-		reasons = append(reasons, "no policy matches")
-	}
-	return nil, reasons
+	v.say("no policy matches")
+	return v
 }
 
 func (s Situation) name(uplink int) string {

@@ -127,3 +127,42 @@ func TestExplainOwnAddressOfPrefix(t *testing.T) {
 		}
 	}
 }
+
+// The mark of a line decides before policies are asked, and any other mark under the mask of what passes through
+// leaves it to the default route.
+func TestExplainMark(t *testing.T) {
+	cfg, obs := threeLines()
+	withPolicies(cfg,
+		config.Policy{Name: "own", Match: config.Match{Own: true}, Ways: []config.Way{{Uplink: 2, Tier: 1, Weight: 1}}},
+		config.Policy{Name: "inside", Ways: []config.Way{{Uplink: 2, Tier: 1, Weight: 1}}})
+	for _, tt := range []struct {
+		own    bool
+		source string
+		mark   uint32
+		want   string
+	}{
+		{false, "10.0.0.5", 2, "carried 2:1 by mark; without 2 carried 2:1 by mark down"},
+		{false, "10.0.0.5", 0x5000002, "carried 2:1 by mark; without 2 carried 2:1 by mark down"},
+		{false, "10.0.0.5", 9, "carried 1:1 2:1 3:1; without 1 carried 2:1 3:1; without 2 carried 1:1 3:1; without 3 carried 1:1 2:1"},
+		{false, "10.0.0.5", 0x5000000, "carried 3:1 policy inside; without 3 carried 1:1 2:1 default policy inside"},
+		{true, "", 2, "carried 2:1 by mark; without 2 carried 2:1 by mark down"},
+		{true, "192.0.2.2", 2, "carried 2:1 by mark; without 2 carried 2:1 by mark down"},
+		{true, "", 9, "carried 3:1 policy own; without 3 carried 1:1 2:1 default policy own"},
+	} {
+		s := routing.Situation{Config: cfg, Paths: routing.Resolve(cfg, obs), Reports: states("uuu"), Links: obs.Links}
+		e := s.Explain(config.Packet{Own: tt.own, Source: addr(tt.source), Destination: addr("8.8.8.8"), Mark: tt.mark})
+		if got := explained(e); got != tt.want {
+			t.Errorf("%v %s mark %#x:\n got %s\nwant %s\n%s", tt.own, tt.source, tt.mark, got, tt.want, strings.Join(e.Reasons, "\n"))
+		}
+	}
+	manual := *cfg
+	manual.Firewall, manual.Policies, manual.Steers, manual.Numbers.SteerMask = config.FirewallManual, nil, nil, 0
+	for i := range manual.Uplinks {
+		u := &manual.Uplinks[i]
+		u.AddressPriority, u.MarkPriority = u.MarkPriority, u.AddressPriority
+	}
+	s := routing.Situation{Config: &manual, Paths: routing.Resolve(&manual, obs), Reports: states("uuu"), Links: obs.Links}
+	if got := told(s.Explain(config.Packet{Own: true, Source: addr("192.0.2.2"), Destination: addr("8.8.8.8"), Mark: 2}).Verdict); got != "carried 1:1 by source" {
+		t.Errorf("with a manual firewall, where addresses come before marks: %s", got)
+	}
+}
