@@ -276,6 +276,7 @@ func (e *explainer) situation(ctx context.Context) {
 	view, _, err := ask(ctx, web.NewClient(web.Socket(dir)), dir)
 	if err != nil {
 		e.basis = "the kernel's routes; the monitor could not be asked: " + err.Error()
+		e.notes = append(e.notes, "nobody judges the lines: what would be if one died takes those for well that the kernel's routes do not pass over")
 		return
 	}
 	e.basis = "the running monitor"

@@ -76,16 +76,39 @@ func (s Situation) Explain(p config.Packet) Explanation {
 	return e
 }
 
-// without is the situation after a line died, where the selection was this.
+// without is the situation after a line died, where the selection was this. What nobody has judged, because no
+// monitor runs or has run for long enough, is taken for well, or else nothing could take the place of the dead.
 func (s Situation) without(uplink int, now Selection) Situation {
 	s.Previous = &now
 	s.Reports = slices.Clone(s.Reports)
 	for i, p := range s.Paths {
-		if p.Uplink == uplink {
-			s.Reports[i].State, s.Reports[i].Reason = health.Down, "it would have died"
+		report := &s.Reports[i]
+		switch {
+		case p.Uplink == uplink:
+			report.State, report.Reason = health.Down, "it would have died"
+		case report.State == health.Unknown && p.Family == now.Family && s.passedOver(p.Uplink, now):
+			report.State, report.Reason = health.Down, "it is not used now"
+		case report.State == health.Unknown:
+			report.State = health.Up
 		}
 	}
 	return s
+}
+
+// passedOver tells whether a selection shows that a line was down: it is lost, or other lines are used where it
+// would be used too if it was well.
+func (s Situation) passedOver(uplink int, now Selection) bool {
+	u := s.Config.Uplinks[uplink]
+	if slices.Contains(now.Lost, uplink) {
+		return true
+	}
+	if len(now.Members) > 0 && u.Grouped && !now.Has(uplink) && u.Group <= s.Config.Uplinks[now.Members[0].Uplink].Group {
+		return true
+	}
+	return slices.ContainsFunc(s.Config.Policies, func(policy config.Policy) bool {
+		c := now.Choice(policy.Number)
+		return len(c.Members) > 0 && !c.Has(uplink) && slices.ContainsFunc(policy.Ways, func(w config.Way) bool { return w.Uplink == uplink && w.Tier <= c.Tier })
+	})
 }
 
 func (s Situation) selection(f config.Family) Selection {

@@ -166,3 +166,37 @@ func TestExplainMark(t *testing.T) {
 		t.Errorf("with a manual firewall, where addresses come before marks: %s", got)
 	}
 }
+
+// Where nobody judges the lines, those that the kernel's routes do not pass over take the place of a dead one.
+func TestExplainUnjudged(t *testing.T) {
+	cfg, obs := threeLines()
+	cfg.Uplinks[2].Group = 2
+	withPolicies(cfg, config.Policy{
+		Name: "strict", LastResort: config.LastResortBlock, Match: config.Match{Protocols: []uint8{17}},
+		Ways: []config.Way{{Uplink: 0, Tier: 1, Weight: 1}, {Uplink: 2, Tier: 2, Weight: 1}},
+	})
+	cfg.Steers = nil
+	first, both := []routing.Member{{Uplink: 0, Weight: 1}}, []routing.Member{{Uplink: 0, Weight: 1}, {Uplink: 1, Weight: 1}}
+	before := func(members ...routing.Member) *routing.Selection {
+		return &routing.Selection{Family: config.IPv4, Members: members, Choices: []routing.Choice{{Policy: 1, Tier: 1, Members: first}}}
+	}
+	for _, tt := range []struct {
+		states   string
+		previous *routing.Selection
+		protocol uint8
+		want     string
+	}{
+		{"???", before(both...), 6, "carried 1:1 2:1; without 1 carried 2:1; without 2 carried 1:1"},
+		{"???", before(first...), 6, "carried 1:1; without 1 carried 3:1"},
+		{"???", &routing.Selection{Family: config.IPv4, Members: first, Lost: []int{1, 2}}, 6, "carried 1:1; without 1 carried 1:1 kept"},
+		{"???", before(both...), 17, "carried 1:1 policy strict; without 1 carried 3:1 policy strict"},
+		{"??d", before(both...), 17, "carried 1:1 policy strict; without 1 refused policy strict"},
+		{"???", nil, 6, "carried 1:1 2:1; without 1 carried 2:1; without 2 carried 1:1"},
+	} {
+		s := routing.Situation{Config: cfg, Paths: routing.Resolve(cfg, obs), Reports: states(tt.states), Previous: tt.previous}
+		got := explained(s.Explain(config.Packet{Source: addr("10.0.0.5"), Destination: addr("8.8.8.8"), Protocol: tt.protocol}))
+		if got != tt.want {
+			t.Errorf("%s, protocol %d: %s\nwant %s", tt.states, tt.protocol, got, tt.want)
+		}
+	}
+}
