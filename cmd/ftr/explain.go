@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ Exit code: 0 the kernel does as explained; 1 it does not; 2 the configuration or
 	p := c.Flags()
 	p.BoolVar(&q.json, "json", false, "print it as JSON")
 	p.StringVar(&q.inside, "inside", "", "`interface` that it comes in on (default: the one whose network SOURCE is in)")
-	p.StringVar(&q.sourcePort, "source-port", "", "source `port`")
+	p.StringVar(&q.sourcePort, "source-port", "", "source `port` (default: 49152, as programs have one; policies for others are named)")
 	p.StringVar(&q.dscp, "dscp", "", "`code point`, example ef")
 	p.StringVar(&q.user, "user", "", "`user` of the router whose program connects, by name or number")
 	p.StringVar(&q.cgroup, "cgroup", "", "`path` of the control group of the program that connects")
@@ -61,6 +62,7 @@ type question struct {
 	inside, sourcePort       string
 	dscp, mark, user, cgroup string
 	packet                   config.Packet
+	anyPort                  bool // the source port is not given
 }
 
 // parse reads the arguments.
@@ -99,8 +101,14 @@ func (q *question) parse(args []string) error {
 			return fmt.Errorf("%s%w", option.name, err)
 		}
 	}
+	if q.sourcePort == "" && slices.Contains(config.PortProtocols, p.Protocol) {
+		p.SourcePort, q.anyPort = ephemeralPort, true
+	}
 	return nil
 }
+
+// ephemeralPort stands for the source port that a program is given when it asks for none (RFC 6335 §6).
+const ephemeralPort = 49152
 
 // known parses a word into a value.
 func known[T any](into *T, parse func(string) (T, bool), word, what string) (err error) {
@@ -210,6 +218,9 @@ func explain(ctx context.Context, cfg *config.Config, q question, w io.Writer) e
 	}
 	e.situation(ctx)
 	e.now = e.state.Explain(e.packet)
+	if q.anyPort {
+		e.notePorts()
+	}
 	e.ask(ctx)
 	if q.json {
 		err = e.writeJSON(w)
@@ -289,6 +300,37 @@ func (e *explainer) situation(ctx context.Context) {
 		u := view.Uplinks[j]
 		e.state.Reports[i] = health.Report{State: stateNamed(u.State), Reason: u.Reason, WeightPercent: u.Percent}
 	}
+}
+
+// notePorts names the policies of which the source port decides, which was not given.
+func (e *explainer) notePorts() {
+	if e.marked() || e.now.Bound == routing.ByMark || e.now.Bound != routing.Unbound && !e.packet.Own {
+		return // no policy was asked
+	}
+	for _, policy := range e.state.Config.Policies {
+		match := policy.Match
+		match.SourcePorts = nil
+		if len(policy.Match.SourcePorts) > 0 && e.state.Config.Matches(&match, e.packet, e.state.External) {
+			e.notes = append(e.notes, fmt.Sprintf("--source-port is not given, and %d is taken: policy %d, %s, matches only from %s",
+				ephemeralPort, policy.Number, policy.Name, portWords(policy.Match.SourcePorts)))
+		}
+		if e.now.Policy != nil && policy.Number == e.now.Policy.Number {
+			return // those behind are not asked
+		}
+	}
+}
+
+// portWords writes ports as in the configuration file.
+func portWords(list []config.Ports) string {
+	var all []string
+	for _, r := range list {
+		word := strconv.Itoa(int(r.First))
+		if r.Last != r.First {
+			word += "-" + strconv.Itoa(int(r.Last))
+		}
+		all = append(all, word)
+	}
+	return strings.Join(all, ", ")
 }
 
 func stateNamed(word string) health.State {

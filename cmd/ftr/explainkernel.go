@@ -40,10 +40,13 @@ func (e *explainer) byMain(r routing.Route) bool {
 	return r.Table >= mainTable && (!r.IsDefault() || e.cfg.Numbers.SuppressPriority == 0)
 }
 
+// marked tells whether the packet passes through with a mark for which no policy is asked and that has no turn.
+func (e *explainer) marked() bool { return !e.packet.Own && e.packet.Mark&e.cfg.Numbers.Mask != 0 }
+
 // steers are those that the first packet may get: one for each line, or one for all.
 func (e *explainer) steers() []config.Steer {
-	if !e.packet.Own && e.packet.Mark&e.cfg.Numbers.Mask != 0 {
-		return []config.Steer{{Uplink: config.NoUplink}} // who has such a mark is asked nothing, and has no turn
+	if e.marked() {
+		return []config.Steer{{Uplink: config.NoUplink}}
 	}
 	policy, perLine := 0, e.cfg.Balance == config.BalanceRoundRobin
 	if e.now.Policy != nil {
