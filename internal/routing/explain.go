@@ -238,8 +238,9 @@ func (s Situation) bind(v *Verdict, place int) {
 // byDefault is what becomes of a connection that neither a policy nor its source leads.
 func (s Situation) byDefault(p config.Packet, v Verdict, selection Selection) Verdict {
 	v.Fate, v.Lines, v.Kept = Carried, selection.Members, selection.Kept
-	if p.Own {
-		v.Lines = selection.OwnMembers(s.Config)
+	if p.Own && s.Config.Numbers.OwnTable != 0 {
+		v.Lines = selection.Own
+		v.Kept = len(v.Lines) > 0 && !slices.ContainsFunc(v.Lines, func(m Member) bool { return s.well(m.Uplink, selection.Family) })
 	}
 	if len(v.Lines) == 0 {
 		v.Fate = Stranded
@@ -256,10 +257,21 @@ func (s Situation) byDefault(p config.Packet, v Verdict, selection Selection) Ve
 			v.say("%s: %s", s.name(u.Index), s.place(u.Index, selection.Family, "priority_group", u.Group, v.Tier, v.Lines))
 		}
 	}
-	if selection.Kept {
+	if v.Kept {
 		v.say("no line is well: the last selection stays")
 	}
 	return v
+}
+
+// well tells whether a selected line is there because of its health, and not because no line is well.
+func (s Situation) well(uplink int, f config.Family) bool {
+	i := s.path(uplink, f)
+	return i >= 0 && s.Paths[i].Usable() && s.Reports[i].State != health.Down
+}
+
+// path returns the place of the path of a line; -1: it has none in this family.
+func (s Situation) path(uplink int, f config.Family) int {
+	return slices.IndexFunc(s.Paths, func(p Path) bool { return p.Uplink == uplink && p.Family == f })
 }
 
 func (v *Verdict) say(format string, args ...any) {
@@ -303,12 +315,12 @@ func (s Situation) place(uplink int, f config.Family, what string, tier, used in
 	for _, m := range members {
 		total += m.Weight
 	}
+	i := s.path(uplink, f)
 	for _, m := range members {
 		if m.Uplink == uplink {
-			return fmt.Sprintf("%s %d, is used, share %d of %d", what, tier, m.Weight, total)
+			return fmt.Sprintf("%s %d, is used, share %d of %d%s", what, tier, m.Weight, total, s.illness(i))
 		}
 	}
-	i := slices.IndexFunc(s.Paths, func(p Path) bool { return p.Uplink == uplink && p.Family == f })
 	switch {
 	case i < 0:
 		return "has no " + f.String()
@@ -320,4 +332,17 @@ func (s Situation) place(uplink int, f config.Family, what string, tier, used in
 		return fmt.Sprintf("%s %d, waits until none of %d is well", what, tier, used)
 	}
 	return fmt.Sprintf("%s %d, is not judged yet", what, tier)
+}
+
+// illness says of a path that is used what is wrong with it; empty: nothing.
+func (s Situation) illness(place int) string {
+	switch {
+	case place < 0:
+		return ""
+	case !s.Paths[place].Usable():
+		return ", though nothing can be sent over it: " + s.Paths[place].Problem
+	case s.Reports[place].State == health.Down:
+		return ", though it is down: " + s.Reports[place].Reason
+	}
+	return ""
 }

@@ -200,3 +200,28 @@ func TestExplainUnjudged(t *testing.T) {
 		}
 	}
 }
+
+// Where some lines are tunnels, it is said too that none of those for the router itself is well, and what is wrong.
+func TestExplainOwnKept(t *testing.T) {
+	cfg, obs := threeLines()
+	managed(cfg)
+	cfg.Uplinks[0].Tunnel, cfg.Numbers.OwnTable, cfg.Numbers.OwnPriority = config.TunnelYes, 11699, cfg.Numbers.DefaultPriority
+	cfg.Numbers.DefaultPriority++
+	last := []routing.Member{{Uplink: 1, Weight: 1}}
+	for _, tt := range []struct {
+		states, want, reason string
+	}{
+		{"uuu", "carried 2:1 3:1; without 2 carried 3:1; without 3 carried 2:1", "eth2: priority_group 1, is used, share 1 of 2"},
+		{"udd", "carried 2:1 kept; without 2 carried 2:1 kept", "eth2: priority_group 1, is used, share 1 of 1, though it is down: by hand"},
+		{"udd", "carried 2:1 kept; without 2 carried 2:1 kept", "no line is well: the last selection stays"},
+		{"???", "carried 2:1; without 2 carried 2:1 kept", "eth2: priority_group 1, is used, share 1 of 1"},
+	} {
+		reports := states(tt.states)
+		reports[1].Reason = "by hand"
+		s := routing.Situation{Config: cfg, Paths: routing.Resolve(cfg, obs), Reports: reports, Previous: &routing.Selection{Family: config.IPv4, Members: last, Own: last}}
+		e := s.Explain(config.Packet{Own: true, Destination: addr("8.8.8.8")})
+		if got := explained(e); got != tt.want || !slices.Contains(e.Reasons, tt.reason) {
+			t.Errorf("%s: %s\n%s", tt.states, got, strings.Join(e.Reasons, "\n"))
+		}
+	}
+}
