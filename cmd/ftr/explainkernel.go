@@ -73,7 +73,7 @@ func (e *explainer) compare(ctx context.Context, s config.Steer) {
 	switch {
 	case errors.Is(err, kernel.ErrNoWay):
 		e.answers = append(e.answers, what+": refused")
-		if e.now.Fate != routing.Refused && e.now.Fate != routing.Stranded {
+		if e.now.Fate != routing.Refused && e.now.Fate != routing.Stranded && !e.agrees(nil, e.interfaces(s)) {
 			e.differs = append(e.differs, what+" is refused")
 		}
 		return
@@ -87,9 +87,37 @@ func (e *explainer) compare(ctx context.Context, s config.Steer) {
 	if e.now.Fate == routing.Bypassed {
 		return // main's own default, whatever it is
 	}
-	if !slices.Equal(got, want) {
+	if !e.agrees(got, want) {
 		e.differs = append(e.differs, fmt.Sprintf("%s leads to %v, and %v was expected", what, got, want))
 	}
+}
+
+// agrees tells whether the kernel leads to the interfaces that were expected. It passes over those without
+// carrier, though they stay in its routes; and of the lines that are kept because none is well, some may have no
+// routes. Where all that were expected are such, their turn goes to the other lines, if there are any.
+func (e *explainer) agrees(got, want []string) bool {
+	got = slices.DeleteFunc(slices.Clone(got), func(name string) bool {
+		link, known := e.obs.Link(name)
+		return known && !link.Carrier
+	})
+	needed := slices.DeleteFunc(slices.Clone(want), func(name string) bool { return !e.usable(name) })
+	if len(needed) == len(want) {
+		return slices.Equal(got, want)
+	}
+	if len(needed) == 0 {
+		want = e.interfaces(config.Steer{Uplink: config.NoUplink})
+	}
+	return within(needed, got) && within(got, want)
+}
+
+func within(some, all []string) bool {
+	return !slices.ContainsFunc(some, func(one string) bool { return !slices.Contains(all, one) })
+}
+
+// usable tells whether packets of the family that was asked for can be sent over the line of an interface.
+func (e *explainer) usable(name string) bool {
+	family := config.FamilyOf(e.packet.Destination)
+	return slices.ContainsFunc(e.state.Paths, func(p routing.Path) bool { return p.Interface == name && p.Family == family && p.Usable() })
 }
 
 // interfaces are those that a steer should lead to.
