@@ -213,12 +213,13 @@ func explain(ctx context.Context, cfg *config.Config, q question, w io.Writer) e
 		return err
 	}
 	e := explainer{cfg: cfg, obs: &obs, kernel: k, packet: q.packet}
+	e.local = e.atRouter(ctx)
 	if err := e.enter(q); err != nil {
 		return &exitError{exitConfig, err}
 	}
 	e.situation(ctx)
 	e.now = e.state.Explain(e.packet)
-	if q.anyPort {
+	if q.anyPort && e.local == "" {
 		e.notePorts()
 	}
 	e.ask(ctx)
@@ -247,6 +248,10 @@ type explainer struct {
 	answers  []string // of the kernel
 	differs  []string // how it does not do as explained
 	mainHops []string // interfaces by which table main leads there, before all policies
+
+	local     string         // kind of the destination, if it is an address of the router; empty: it is not
+	forward   string         // name of the forward that leads it inside; empty: none
+	forwardTo netip.AddrPort // where that leads it
 }
 
 // enter finds the interface that the packet comes in on. An error says what in the question cannot be.
@@ -269,8 +274,12 @@ func (e *explainer) enter(q question) error {
 		e.notes = append(e.notes, "the source is the router itself: only policies with router, user or cgroup lead it")
 	case q.user != "" || q.cgroup != "":
 		return fmt.Errorf("--user and --cgroup are for what the router itself connects to, and %s is not the router; write router instead of it", e.packet.Source)
+	case e.packet.Inside == "" && e.local != "":
+		e.notes = append(e.notes, "no inside interface has the network of the source: it is taken to come in on the line that has the address")
 	case e.packet.Inside == "":
 		e.notes = append(e.notes, "no inside interface has the network of the source: give --inside if policies or the kernel need it")
+	case slices.ContainsFunc(e.cfg.Uplinks, func(u config.Uplink) bool { return u.Interface == e.packet.Inside }):
+		return fmt.Errorf("--inside %s: that is an uplink, and what comes in there is led by no policy; give an interface inside", e.packet.Inside)
 	case !slices.ContainsFunc(e.obs.Links, func(l routing.Link) bool { return l.Name == e.packet.Inside }):
 		return fmt.Errorf("--inside %s: there is no such interface", e.packet.Inside)
 	}
@@ -324,11 +333,7 @@ func (e *explainer) notePorts() {
 func portWords(list []config.Ports) string {
 	var all []string
 	for _, r := range list {
-		word := strconv.Itoa(int(r.First))
-		if r.Last != r.First {
-			word += "-" + strconv.Itoa(int(r.Last))
-		}
-		all = append(all, word)
+		all = append(all, r.String())
 	}
 	return strings.Join(all, ", ")
 }

@@ -23,11 +23,13 @@ const loopback = "lo"
 // ask has the kernel say by which route it would send the packet with each of the marks that the firewall
 // could give it, and compares that with what was explained.
 func (e *explainer) ask(ctx context.Context) {
+	if e.local != "" {
+		e.arrive(ctx)
+		return
+	}
 	if plain, err := e.kernel.Lookup(ctx, e.packet, 0); err == nil && e.byMain(plain) {
-		if e.mainHops = interfacesOf(plain); plain.Table == localTable {
-			e.mainHops = []string{loopback}
-		}
-		e.answers = append(e.answers, fmt.Sprintf("table %d knows the way there: %s; policies and lines are not asked", plain.Table, plain))
+		e.mainHops = interfacesOf(plain)
+		e.answers = append(e.answers, routeWords(plain)+": policies and lines are not asked")
 		return
 	}
 	for _, s := range e.steers() {

@@ -13,11 +13,13 @@ import (
 type explanationView struct {
 	Source      string   `json:"source"`
 	Destination string   `json:"destination"`
-	Protocol    string   `json:"protocol"` // empty: none was given
-	Port        uint16   `json:"port"`     // 0: none was given
-	Inside      string   `json:"inside"`   // interface; empty: not known, or the router itself
-	Basis       string   `json:"basis"`    // where the state of the lines is from
-	Main        []string `json:"main"`     // interfaces by which table main leads there, before all policies; lo: it is for the router itself
+	Protocol    string   `json:"protocol"`   // empty: none was given
+	Port        uint16   `json:"port"`       // 0: none was given
+	Inside      string   `json:"inside"`     // interface; empty: not known, or the router itself
+	Basis       string   `json:"basis"`      // where the state of the lines is from
+	Main        []string `json:"main"`       // interfaces by which table main leads there, before all policies; lo: it is for the router itself
+	Forward     string   `json:"forward"`    // name of the forward that leads it inside; empty: none
+	ForwardTo   string   `json:"forward_to"` // address and port that this leads it to
 	verdictView
 	IfDown  []lossView `json:"if_down"`
 	Kernel  []string   `json:"kernel"`  // its own answers
@@ -55,6 +57,9 @@ func (e *explainer) view() explanationView {
 		Source: e.source(), Destination: e.packet.Destination.String(), Port: e.packet.DestinationPort,
 		Inside: e.packet.Inside, Basis: e.basis, Main: listOf(e.mainHops), verdictView: e.verdict(e.now.Verdict),
 		IfDown: []lossView{}, Kernel: listOf(e.answers), Differs: listOf(e.differs), Notes: listOf(e.notes),
+	}
+	if e.forward != "" {
+		v.Forward, v.ForwardTo = e.forward, e.forwardTo.String()
 	}
 	if e.packet.Protocol != 0 {
 		v.Protocol = config.ProtocolName(e.packet.Protocol)
@@ -102,6 +107,8 @@ func (e *explainer) text() string {
 	}
 	b.WriteString("\n\n")
 	switch {
+	case v.Forward != "":
+		fmt.Fprintf(&b, "It is forwarded to %s by the forward %s, before all policies.\n", v.ForwardTo, v.Forward)
 	case slices.Equal(v.Main, []string{loopback}):
 		b.WriteString("It goes to the router itself, before all policies.\n")
 	case len(v.Main) > 0:
