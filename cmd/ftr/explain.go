@@ -217,6 +217,9 @@ func explain(ctx context.Context, cfg *config.Config, q question, w io.Writer) e
 	if err := e.enter(q); err != nil {
 		return &exitError{exitConfig, err}
 	}
+	if path := e.packet.Cgroup; path != "" && len(kernel.Cgroups([]string{path})) == 0 {
+		e.notes = append(e.notes, fmt.Sprintf("there is no control group %s now: no rule can name it", path))
+	}
 	e.situation(ctx)
 	e.now = e.state.Explain(e.packet)
 	if q.anyPort && e.local == "" {
