@@ -41,6 +41,9 @@ before do not, which lines it may use with which shares, and what would become o
 the state of the lines from the running monitor, or from the kernel's routes if none runs, and decides by the same
 code that makes rules and routes. Then it asks the kernel itself, and says whether that agrees.
 
+A SOURCE that is an address of a line leaves by it whatever its health, and so does what has its mark (--mark). Where no
+monitor runs, lines that the routes do not pass over are taken for well. Without --source-port, 49152 is taken.
+
 Exit code: 0 the kernel does as explained; 1 it does not; 2 the configuration or the command line is wrong.`
 	c.Example = `  ftr explain 192.168.1.10 203.0.113.9 tcp 443
   ftr explain --user backup router 203.0.113.9 tcp 22

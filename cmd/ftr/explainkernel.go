@@ -42,8 +42,14 @@ func (e *explainer) byMain(r routing.Route) bool {
 	return r.Table >= mainTable && (!r.IsDefault() || e.cfg.Numbers.SuppressPriority == 0)
 }
 
-// marked tells whether the packet passes through with a mark for which no policy is asked and that has no turn.
-func (e *explainer) marked() bool { return !e.packet.Own && e.packet.Mark&e.cfg.Numbers.Mask != 0 }
+// marked tells whether the packet has a mark for which no policy is asked and that has no turn.
+func (e *explainer) marked() bool {
+	n := e.cfg.Numbers
+	if e.packet.Own {
+		return n.SteerMask != 0 && e.packet.Mark&n.SteerMask == n.Unsteered()
+	}
+	return e.packet.Mark&n.Mask != 0
+}
 
 // steers are those that the first packet may get: one for each line, or one for all.
 func (e *explainer) steers() []config.Steer {
@@ -69,7 +75,10 @@ func (e *explainer) steers() []config.Steer {
 
 // compare asks for the packet with one mark.
 func (e *explainer) compare(ctx context.Context, s config.Steer) {
-	mark := e.packet.Mark&^e.cfg.Numbers.SteerMask | s.Mark
+	mark := e.packet.Mark
+	if s.Mark != 0 || !e.packet.Own {
+		mark = mark&^e.cfg.Numbers.SteerMask | s.Mark
+	}
 	route, err := e.kernel.Lookup(ctx, e.packet, mark)
 	what := fmt.Sprintf("mark %#x", mark)
 	switch {

@@ -153,8 +153,14 @@ func (s Situation) verdict(p config.Packet) Verdict {
 	}
 }
 
-// marked is the mark with which a packet meets the rules before a policy has given it one.
-func (s Situation) marked(p config.Packet) uint32 { return p.Mark &^ s.Config.Numbers.SteerMask }
+// marked is the mark with which a packet meets the rules if no policy gives it one. What passes through has lost
+// the steering mark by then that it may have had.
+func (s Situation) marked(p config.Packet) uint32 {
+	if p.Own {
+		return p.Mark
+	}
+	return p.Mark &^ s.Config.Numbers.SteerMask
+}
 
 // led returns the first of the rules for the lines' addresses and marks that leads a packet with this mark; the
 // zero Rule: none.
@@ -283,8 +289,12 @@ func (s Situation) match(p config.Packet) (v Verdict) {
 	if len(s.Config.Policies) == 0 {
 		return v
 	}
-	if mask := s.Config.Numbers.Mask; !p.Own && p.Mark&mask != 0 {
-		v.say("the mark %#x is that of no line, but has bits of %#x: policies are not asked", p.Mark, mask)
+	switch n := s.Config.Numbers; {
+	case !p.Own && p.Mark&n.Mask != 0:
+		v.say("the mark %#x is that of no line, but has bits of %#x: policies are not asked", p.Mark, n.Mask)
+		return v
+	case p.Own && p.Mark&n.SteerMask == n.Unsteered():
+		v.say("the mark %#x has all bits of %#x: policies are not asked", p.Mark, n.SteerMask)
 		return v
 	}
 	for i := range s.Config.Policies {

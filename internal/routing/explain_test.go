@@ -62,6 +62,8 @@ func TestExplainOwnAddress(t *testing.T) {
 		{cfg, "uuu", config.Packet{Source: addr("192.0.2.2"), Protocol: udp}, "carried 1:1 by source; without 1 carried 2:1 3:1"},
 		{cfg, "duu", config.Packet{Source: addr("192.0.2.2"), Protocol: udp}, "carried 2:1 3:1; without 2 carried 3:1; without 3 carried 2:1"},
 		{cfg, "duu", config.Packet{Source: addr("192.0.2.3"), Protocol: udp}, "carried 2:1 3:1; without 2 carried 3:1; without 3 carried 2:1"},
+		{cfg, "duu", config.Packet{Source: addr("192.0.2.2"), Protocol: udp, Mark: config.WireGuardMark}, "carried 2:1 3:1; without 2 carried 3:1; without 3 carried 2:1"},
+		{cfg, "duu", config.Packet{Source: addr("192.0.2.2"), Protocol: udp, Mark: 0xff00}, "carried 1:1 by source down; without 1 carried 1:1 by source down"},
 		{cfg, "duu", config.Packet{Source: addr("192.0.2.2")}, "carried 1:1 by source down; without 1 carried 1:1 by source down"},
 		{cfg, "uuu", config.Packet{Source: addr("192.0.2.3")}, "carried 1:1 by source; without 1 carried 1:1 by source down"},
 		{cfg, "uuu", config.Packet{Source: addr("10.0.0.1")}, "carried 1:1 2:1 3:1; without 1 carried 2:1 3:1; without 2 carried 1:1 3:1; without 3 carried 1:1 2:1"},
@@ -147,6 +149,8 @@ func TestExplainMark(t *testing.T) {
 		{false, "10.0.0.5", 0x5000000, "carried 3:1 policy inside; without 3 carried 1:1 2:1 default policy inside"},
 		{true, "", 2, "carried 2:1 by mark; without 2 carried 2:1 by mark down"},
 		{true, "192.0.2.2", 2, "carried 2:1 by mark; without 2 carried 2:1 by mark down"},
+		{true, "", 0x500ff00, "carried 1:1 2:1 3:1; without 1 carried 2:1 3:1; without 2 carried 1:1 3:1; without 3 carried 1:1 2:1"},
+		{true, "192.0.2.2", 0xff00, "carried 1:1 by source; without 1 carried 1:1 by source down"},
 		{true, "", 9, "carried 3:1 policy own; without 3 carried 1:1 2:1 default policy own"},
 	} {
 		s := routing.Situation{Config: cfg, Paths: routing.Resolve(cfg, obs), Reports: states("uuu"), Links: obs.Links}
