@@ -313,7 +313,11 @@ func (e *explainer) situation(ctx context.Context) {
 			continue
 		}
 		u := view.Uplinks[j]
-		e.state.Reports[i] = health.Report{State: stateNamed(u.State), Reason: u.Reason, WeightPercent: u.Percent}
+		r := health.Report{State: stateNamed(u.State), Reason: u.Reason, WeightPercent: u.Percent}
+		if u.HeldUntil != nil {
+			r.HeldUntil = *u.HeldUntil
+		}
+		e.state.Reports[i] = r
 	}
 }
 

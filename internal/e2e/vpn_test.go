@@ -64,7 +64,7 @@ func TestTunnelUplink(t *testing.T) {
 	if !strings.Contains(out, "The router's own use: Provider 2 50 %, Provider 3 50 %.") {
 		t.Errorf("status said:\n%s", out)
 	}
-	out, _ = b.output("explain", b.Plan.Lines[1].Address.String(), b.Plan.Servers[0].String(), "tcp", "80")
+	out, _ = b.output("explain", "router", b.Plan.Servers[0].String(), "tcp", "80")
 	if !strings.Contains(out, "Now: no policy matches: Provider 2 (wan2) 50 %, Provider 3 (wan3) 50 %") || !strings.Contains(out, "is a tunnel, which what the router itself sends never uses") {
 		t.Errorf("explain said:\n%s", out)
 	}

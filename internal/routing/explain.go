@@ -92,7 +92,20 @@ func (s Situation) without(uplink int, now Selection) Situation {
 			report.State = health.Up
 		}
 	}
+	s.relieve(now.Family)
 	return s
+}
+
+// relieve takes lines for well that are only held back, where nobody else would carry: the monitor puts them back then.
+func (s Situation) relieve(f config.Family) {
+	if !s.selection(f).Idle() {
+		return
+	}
+	for i, p := range s.Paths {
+		if p.Family == f && s.Config.Uplinks[p.Uplink].Grouped && heldBack(p, s.Reports[i], nil) {
+			s.Reports[i].State = health.Up
+		}
+	}
 }
 
 // passedOver tells whether a selection shows that a line was down: it is lost, or other lines are used where it

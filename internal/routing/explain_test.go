@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ftr/internal/config"
+	"ftr/internal/health"
 	"ftr/internal/routing"
 )
 
@@ -227,5 +229,20 @@ func TestExplainOwnKept(t *testing.T) {
 		if got := explained(e); got != tt.want || !slices.Contains(e.Reasons, tt.reason) {
 			t.Errorf("%s: %s\n%s", tt.states, got, strings.Join(e.Reasons, "\n"))
 		}
+	}
+}
+
+// A line that is held back takes over where the last other one would die.
+func TestExplainHeldBack(t *testing.T) {
+	cfg, obs := threeLines()
+	reports := states("udd")
+	reports[2].HeldUntil = time.Unix(60, 0)
+	s := routing.Situation{Config: cfg, Paths: routing.Resolve(cfg, obs), Reports: reports}
+	got := explained(s.Explain(config.Packet{Source: addr("10.0.0.2"), Destination: addr("203.0.113.99"), Protocol: 6, DestinationPort: 80}))
+	if want := "carried 1:1; without 1 carried 3:1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if s.Reports[2].State != health.Down {
+		t.Error("the situation itself was changed")
 	}
 }
