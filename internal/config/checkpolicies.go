@@ -32,7 +32,33 @@ func (w *walker) checkPolicies(d *draft) {
 		w.checkOwn(p)
 		w.checkWays(d, p)
 	}
+	w.checkReach(d)
 	w.checkForwards(d)
+}
+
+// checkReach warns of policies that nothing gets to: the first one that matches decides, also where all its lines
+// are dead. What is forwarded and what the router itself sends have policies of their own.
+func (w *walker) checkReach(d *draft) {
+	all, told := map[bool]*policyDraft{}, map[bool]bool{}
+	for i := range d.policies.value {
+		p := &d.policies.value[i]
+		own := p.own()
+		switch before := all[own]; {
+		case before != nil && !told[own]:
+			told[own] = true
+			what := map[bool]string{false: "what is forwarded", true: "what the router sends"}[own]
+			warn(w, &p.section, "", "never holds, like all others for "+what+" after "+use(&before.section)+", which matches everything")
+		case before == nil && p.everything():
+			all[own] = p
+		}
+	}
+}
+
+// everything tells whether a policy has no condition.
+func (p *policyDraft) everything() bool {
+	return p.source.state == absent && p.destination.state == absent && p.inside.state == absent && p.protocol.state == absent &&
+		p.dscp.state == absent && p.sourcePort.state == absent && p.destinationPort.state == absent && p.mark.state == absent &&
+		p.user.state == absent && p.cgroup.state == absent
 }
 
 // unique reports a name that was used before.
@@ -265,6 +291,9 @@ func (w *walker) checkForwards(d *draft) {
 		if f.to.given() && f.to.value.Port() != 0 && f.ports.given() && (len(f.ports.value) != 1 || f.ports.value[0].value.First != f.ports.value[0].value.Last) {
 			fail(w, &f.to, show(f.to.value.String()), "has a port, and more than one port leads there", "an address alone, so that the ports stay the same")
 		}
+		if d.deaf(f) {
+			warn(w, &f.to, f.to.value.Addr().String(), "is an IPv6 address, and no uplink of this forward has IPv6: nothing comes in for it")
+		}
 		for _, other := range earlier {
 			if d.collides(f, other) {
 				fail(w, &f.ports, "", fmt.Sprintf("is forwarded already, on the same uplink and protocol, by %s (line %d)", other.section.path, other.section.at.line), "")
@@ -273,6 +302,18 @@ func (w *walker) checkForwards(d *draft) {
 		}
 		earlier = append(earlier, f)
 	}
+}
+
+// deaf tells whether a forward leads to a host of a family that none of its lines has.
+func (d *draft) deaf(f *forwardDraft) bool {
+	if !f.to.given() || FamilyOf(f.to.value.Addr()) != IPv6 || !d.uplinks.usable() {
+		return false
+	}
+	lines := d.forwardLines(f)
+	return len(lines) > 0 && !slices.ContainsFunc(lines, func(i int) bool {
+		on := &d.uplinks.value[i].inet6.on
+		return on.value || on.state == bad
+	})
 }
 
 // collides tells whether two forwards are for the same connections.

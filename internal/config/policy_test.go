@@ -166,3 +166,36 @@ func TestSetFiles(t *testing.T) {
 		t.Errorf("%v", problems)
 	}
 }
+
+// What can never hold is told with its place, and the rest is as it was.
+func TestUnreachable(t *testing.T) {
+	const text = `uplinks:
+- {interface: eth1, type: dhcp, description: A, priority_group: 1}
+- {interface: eth2, type: dhcp, priority_group: 1, ipv6: auto}
+downlinks: {lan: eth0}
+firewall: managed
+tests: {ips: [198.18.0.1, "2001:db8::1"]}
+policies:
+- {name: own, router: yes, uplinks: A}
+- {name: some, destination: 192.0.2.0/24, uplinks: A}
+- {name: all, uplinks: A}
+- {name: late, destination: 198.51.100.0/24, uplinks: A}
+- {name: later, destination: 198.51.101.0/24, uplinks: A}
+- {name: late own, user: root, uplinks: A}
+forwards:
+- {name: six, port: 80, to: "fd00::10", uplinks: A}
+- {name: both, port: 81, to: "fd00::10"}
+`
+	cfg, problems := Parse("p.conf", []byte(text))
+	var told []string
+	for _, p := range problems {
+		told = append(told, p.Severity.String()+" "+p.String())
+	}
+	if diff := cmp.Diff([]string{
+		"warning p.conf:11:3: policies[3]: never holds, like all others for what is forwarded after policies[2] (line 10), which matches everything",
+		"warning p.conf:13:3: policies[5]: never holds, like all others for what the router sends after policies[0] (line 8), which matches everything",
+		"warning p.conf:15:29: forwards[0].to: fd00::10 is an IPv6 address, and no uplink of this forward has IPv6: nothing comes in for it",
+	}, told); diff != "" || cfg == nil || len(cfg.Policies) != 6 {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

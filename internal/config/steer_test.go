@@ -88,7 +88,7 @@ func TestClampMSS(t *testing.T) {
 // TestSteersKeepTheirPlaces: what a mark and a table mean does not change when policies come, go or change places, or
 // when a line is added, so that nothing goes astray while a reload changes one after the other.
 func TestSteersKeepTheirPlaces(t *testing.T) {
-	policies := []string{"- {name: a, uplinks: [eth1, eth2], sticky: source}\n", "- {name: b, uplinks: [eth2]}\n", "- {name: c, uplinks: [eth2, eth1]}\n"}
+	policies := []string{"- {name: a, protocol: icmp, uplinks: [eth1, eth2], sticky: source}\n", "- {name: b, protocol: udp, uplinks: [eth2]}\n", "- {name: c, protocol: tcp, uplinks: [eth2, eth1]}\n"}
 	means := map[uint32]string{}
 	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1}, {2}, {1, 0}, {0, 2}} {
 		for lines := 3; lines <= 5; lines++ {
@@ -133,7 +133,7 @@ func TestCrowdedSteers(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("firewall: managed\npolicies:\n")
 	for i := range MaxPolicies {
-		fmt.Fprintf(&text, "- {name: p%d, uplinks: [eth1]}\n", i)
+		fmt.Fprintf(&text, "- {name: p%d, protocol: tcp, uplinks: [eth1]}\n", i)
 	}
 	c := mustParse(t, "test.conf", many(2, text.String()))
 	marks, tables := map[uint32]bool{}, map[uint32]bool{}
