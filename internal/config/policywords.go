@@ -35,21 +35,22 @@ func setName(into *field[string]) scalar[string] {
 	}
 }
 
-// nftWords are the words that nft(8) takes for keywords where a set is declared or referred to: those of 1.0.6, and
-// what later versions have added.
+// nftWords are the words that nft(8) takes for keywords where a set is declared, referred to or listed: those of
+// 1.0.6, and what later versions have added.
 var nftWords = strings.Fields(`
 	accept add ah all and arp at auto bitmask bridge bypass cgroup chain chains comment comp constant continue
-	copy counter cpu create ct day dccp default define delete describe destroy device devices dnat drop dst dup
-	dynamic ecn element elements eq erspan esp ether exists expires export exthdr fib flags flow flowtable flush
-	forward frag fwd gateway ge geneve genmark get goto gre gretap group gt handle hash hbh helper hook hour
-	ibriport ibrname icmp icmpv6 id igmp iif iifgroup iifname iiftype import in include index inet inner insert
-	interval ip ip6 ipsec jhash jump key last le length level limit list ll log lshift lt map maps mark masquerade
-	meta meter meters mh minute missing monitor nat ne netdev nftrace nh not notrack numgen obriport obrname
-	offload oif oifgroup oifname oiftype or osf packets period persistent pkttype policy position prefix priority
-	protocol queue queues quota random redefine redirect reject rename replace reset return route rshift rt rt0
-	rt2 rtclassid rule ruleset saddr sctp sec secmark set sets size skgid skuid snaplen snat socket sport srh
-	state symhash synproxy table tables tcp th time timeout to tproxy tunnel type typeof udp udplite undefine
-	update version vlan vmap vxlan xfrm xor xt years
+	copy counter counters cpu create ct day dccp default define delete describe destroy device devices dnat drop
+	dst dup dynamic ecn element elements eq erspan esp ether exists expires export exthdr fib flags flow flowtable
+	flowtables flush forward frag fwd gateway ge geneve genmark get goto gre gretap group gt handle hash hbh
+	helper hook hooks hour ibriport ibrname icmp icmpv6 id igmp iif iifgroup iifname iiftype import in include
+	index inet inner insert interval ip ip6 ipsec jhash jump key last le length level limit limits list ll log
+	lshift lt map maps mark masquerade meta meter meters mh minute missing monitor nat ne netdev nftrace nh not
+	notrack numgen obriport obrname offload oif oifgroup oifname oiftype or osf packets period persistent pkttype
+	policy position prefix priority protocol queue queues quota quotas random redefine redirect reject rename
+	replace reset return route rshift rt rt0 rt2 rtclassid rule rules ruleset saddr sctp sec secmark secmarks set
+	sets size skgid skuid snaplen snat socket sport srh state symhash synproxy synproxys table tables tcp th time
+	timeout to tproxy tunnel tunnels type typeof udp udplite undefine update version vlan vmap vni vxlan xfrm xor
+	xt years
 `)
 
 // prefix is an address or a prefix of either family.

@@ -14,6 +14,11 @@ import (
 // stickPriority is before a new connection is given the line's address.
 const stickPriority = leavePriority - 1
 
+// stickySize is how many sources, or pairs, a set of a sticky policy holds: without it nft takes 65,535, after which
+// new ones are not remembered. The kernel makes room at once for as many as the lower 16 bits say (nelem_hint of
+// rhashtable_params), 2 MB for 65,535; here they are zero, and memory is taken as the set grows.
+const stickySize = 1 << 20
+
 // families are those that a rule about addresses may be for.
 var families = [...]config.Family{config.IPv4, config.IPv6}
 
@@ -85,7 +90,7 @@ func (m *managed) policy(p *config.Policy, turns []Turn) {
 			for _, f := range families {
 				m.objects = append(m.objects, Object{
 					Kind: Set, Name: m.stickySet(p, w, f), Dynamic: true,
-					Header: fmt.Sprintf("type %s; flags dynamic,timeout; timeout %ds;", keyType(p, f), int(p.StickyTimeout.Seconds())),
+					Header: fmt.Sprintf("type %s; size %d; flags dynamic,timeout; timeout %ds;", keyType(p, f), stickySize, int(p.StickyTimeout.Seconds())),
 				})
 				rules = append(rules, fmt.Sprintf("%s @%s goto %s", key(p, f), m.stickySet(p, w, f), steerChain(steer)))
 			}
