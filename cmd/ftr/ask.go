@@ -35,14 +35,11 @@ const (
 // runtimeDir returns the directory of the running daemon. It works without a usable configuration: a
 // bad file is when people ask.
 func (f *flags) runtimeDir() string {
-	if f.runtm != "" {
-		return f.runtm
-	}
-	named := ""
+	var file config.Paths
 	if src, err := readConfig(f.config); err == nil {
-		named = config.ReadPaths(src.data).Runtime
+		file = config.ReadPaths(src.data)
 	}
-	return first(named, fromSystemd("RUNTIME_DIRECTORY"), defaultRuntime)
+	return f.directories(file).Runtime
 }
 
 // unreached turns what a client returned into what to do. Refusals of the daemon stay as they are.

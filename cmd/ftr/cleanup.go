@@ -21,7 +21,7 @@ func cleanupCommand(f *flags) *cobra.Command {
 		if err != nil {
 			// What is ours carries our tag; the file only tells the directories.
 			cfg = &config.Config{}
-			f.directories(cfg)
+			cfg.Paths = f.directories(cfg.Paths)
 			fmt.Fprintf(cmd.OutOrStdout(), "# without a usable configuration (%v): state is looked for in %s\n", err, cfg.Paths.State)
 		}
 		return cleanup(cmd.Context(), cfg, cmd.OutOrStdout())

@@ -176,7 +176,7 @@ func (e *explainer) situation(ctx context.Context) {
 
 // notePorts names the policies of which the source port decides, which was not given.
 func (e *explainer) notePorts() {
-	if e.marked() || e.now.Bound == routing.ByMark || e.now.Bound != routing.Unbound && !e.packet.Own {
+	if e.cfg.Numbers.Unled(e.packet) || e.now.Bound == routing.ByMark || e.now.Bound != routing.Unbound && !e.packet.Own {
 		return // no policy was asked
 	}
 	for _, policy := range e.state.Config.Policies {

@@ -42,18 +42,9 @@ func (e *explainer) byMain(r routing.Route) bool {
 	return r.Table >= mainTable && (!r.IsDefault() || e.cfg.Numbers.SuppressPriority == 0)
 }
 
-// marked tells whether the packet has a mark for which no policy is asked and that has no turn.
-func (e *explainer) marked() bool {
-	n := e.cfg.Numbers
-	if e.packet.Own {
-		return n.SteerMask != 0 && e.packet.Mark&n.SteerMask == n.Unsteered()
-	}
-	return e.packet.Mark&n.Mask != 0
-}
-
 // steers are those that the first packet may get: one for each line, or one for all.
 func (e *explainer) steers() []config.Steer {
-	if e.marked() {
+	if e.cfg.Numbers.Unled(e.packet) {
 		return []config.Steer{{Uplink: config.NoUplink}}
 	}
 	policy, perLine := 0, e.cfg.Balance == config.BalanceRoundRobin

@@ -75,14 +75,11 @@ func (e *explainer) reaches(f *config.Forward) bool {
 	case !f.Hairpin || !slices.Contains(slices.Concat(e.cfg.LAN, e.cfg.DMZ), e.packet.Inside):
 		return false
 	}
-	unknown := func(i int) bool {
-		a := e.cfg.Uplinks[i].Address
-		return !a.IsValid() || config.FamilyOf(a) != config.FamilyOf(to)
-	}
-	if slices.ContainsFunc(f.Uplinks, unknown) {
+	known, unknown := e.cfg.HairpinAddresses(*f)
+	if unknown {
 		return !e.has(e.packet.Inside, to)
 	}
-	return slices.ContainsFunc(f.Uplinks, func(i int) bool { return e.cfg.Uplinks[i].Address == to })
+	return slices.Contains(known, to)
 }
 
 // has tells whether an interface has an address.

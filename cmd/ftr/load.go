@@ -137,7 +137,7 @@ func (f *flags) load(w io.Writer) (*config.Config, error) {
 		show(w, problems)
 		return nil, &exitError{exitConfig, fmt.Errorf("%s has %s; nothing was changed", f.config, count(errorsIn(problems), "error"))}
 	}
-	f.directories(cfg)
+	cfg.Paths = f.directories(cfg.Paths)
 	return cfg, nil
 }
 
@@ -167,9 +167,11 @@ func count(n int, what string) string {
 }
 
 // directories decides the paths: flags, then the file, then systemd's environment, then the defaults.
-func (f *flags) directories(cfg *config.Config) {
-	cfg.Paths.State = first(f.state, cfg.Paths.State, fromSystemd("STATE_DIRECTORY"), defaultState)
-	cfg.Paths.Runtime = first(f.runtm, cfg.Paths.Runtime, fromSystemd("RUNTIME_DIRECTORY"), defaultRuntime)
+func (f *flags) directories(file config.Paths) config.Paths {
+	return config.Paths{
+		State:   first(f.state, file.State, fromSystemd("STATE_DIRECTORY"), defaultState),
+		Runtime: first(f.runtm, file.Runtime, fromSystemd("RUNTIME_DIRECTORY"), defaultRuntime),
+	}
 }
 
 // fromSystemd returns the first directory of a variable that may list several, separated by colons.

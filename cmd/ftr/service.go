@@ -143,7 +143,7 @@ func (s *service) read(ctx context.Context, now time.Time) (*config.Config, *sta
 	if cfg == nil {
 		return nil, refused
 	}
-	s.flags.directories(cfg)
+	cfg.Paths = s.flags.directories(cfg.Paths)
 	warnings, err := inspect(ctx, cfg)
 	if err != nil {
 		refused.Err = err

@@ -36,16 +36,8 @@ func (d *draft) config() *Config {
 	return c
 }
 
-// directories are those that the file names and that were not refused.
-func (d *draft) directories() (p Paths) {
-	if d.state.given() {
-		p.State = d.state.value
-	}
-	if d.runtime.given() {
-		p.Runtime = d.runtime.value
-	}
-	return p
-}
+// directories are those that the file names; of a refused one there is no value.
+func (d *draft) directories() Paths { return Paths{State: d.state.value, Runtime: d.runtime.value} }
 
 // uplink makes the i-th of n uplinks with the numbers that follow from its place.
 func (d *draft) uplink(i int, base Numbers, n uint32) Uplink {

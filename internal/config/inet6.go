@@ -45,6 +45,14 @@ func (u Uplink) Families() []Family {
 // Has tells whether the uplink has the family.
 func (u Uplink) Has(f Family) bool { return f == IPv4 || u.Inet6.On }
 
+// Fixed returns the uplink's own address of a family that the file has; invalid: none.
+func (u Uplink) Fixed(f Family) netip.Addr {
+	if f == IPv6 {
+		return u.Inet6.Address
+	}
+	return u.Address
+}
+
 // Families returns the address families that any uplink has.
 func (c *Config) Families() []Family {
 	for _, u := range c.Uplinks {

@@ -130,6 +130,23 @@ type Forward struct {
 	Hairpin   bool   // hosts inside reach it by the lines' addresses too
 }
 
+// HairpinAddresses returns the addresses of the router by which hosts inside reach a forward: those of its uplinks
+// that have the family. Where the file does not have all of them, unknown is true: they are taken to be all of the
+// router's but those of the interface that the host is behind.
+func (c *Config) HairpinAddresses(f Forward) (known []netip.Addr, unknown bool) {
+	family := FamilyOf(f.To)
+	for _, i := range f.Uplinks {
+		switch u := c.Uplinks[i]; {
+		case !u.Has(family):
+		case u.Fixed(family).IsValid():
+			known = append(known, u.Fixed(family))
+		default:
+			unknown = true
+		}
+	}
+	return known, unknown
+}
+
 // Packet is the first packet of a connection, as policies see it.
 type Packet struct {
 	Source, Destination         netip.Addr

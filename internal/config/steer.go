@@ -71,6 +71,15 @@ func (c *Config) Own(s Steer) bool { return s.Policy > 0 && c.Policies[s.Policy-
 // Unsteered is the mark, under SteerMask, of what the router itself sends and no policy may lead: probes.
 func (n Numbers) Unsteered() uint32 { return n.SteerMask }
 
+// Unled tells whether other software has given a packet a mark for which no policy is asked: one with bits of the
+// lines' marks or, if the router itself sends it, with all steering bits.
+func (n Numbers) Unled(p Packet) bool {
+	if p.Own {
+		return n.SteerMask != 0 && p.Mark&n.SteerMask == n.Unsteered()
+	}
+	return p.Mark&n.Mask != 0
+}
+
 // steers derives the steers of a configuration; the place of each gives it its mark and table.
 func steers(c *Config) []Steer {
 	if c.Firewall != FirewallManaged {

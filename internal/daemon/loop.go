@@ -293,10 +293,13 @@ func (l *loop) decide(now time.Time) bool {
 		return false // not even looked yet
 	}
 	l.assess(now)
-	l.relieve(now)
 	var next []routing.Selection
 	for _, f := range l.Config.Families() {
-		next = append(next, l.keep(now, routing.Select(l.Config, f, l.paths, l.reports, l.selection(f))))
+		s := routing.Select(l.Config, f, l.paths, l.reports, l.selection(f))
+		if s.Idle() && l.relieve(now, f) {
+			s = routing.Select(l.Config, f, l.paths, l.reports, l.selection(f))
+		}
+		next = append(next, l.keep(now, s))
 	}
 	changed := !slices.EqualFunc(l.selections, next, routing.Selection.Equal)
 	if changed {

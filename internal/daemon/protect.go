@@ -43,7 +43,6 @@ func (l *loop) protect(now time.Time) {
 		return
 	}
 	turns, lines, prefixes := Turns(l.Config, l.paths, l.reports, l.selections), l.addresses(), prefixes(l.paths)
-	networks := l.networks(prefixes)
 	same := p.cfg == l.Config && slices.Equal(p.turns, turns) && maps.Equal(p.prefixes, prefixes) && maps.Equal(p.cgroups, l.obs.Cgroups)
 	if same && maps.EqualFunc(lines, p.latest.lines, maps.Equal[map[netip.Addr]uint32, map[netip.Addr]uint32]) {
 		return
@@ -52,7 +51,7 @@ func (l *loop) protect(now time.Time) {
 		p.latest.table = FirewallTable(l.Config, &l.obs, l.paths, turns)
 	}
 	p.latest.translated = l.translated(prefixes)
-	p.latest.lines, p.latest.networks = lines, networks
+	p.latest.lines, p.latest.networks = lines, l.networks(prefixes)
 	p.latest.marks, p.latest.mask = marksOf(l.Config), l.Config.Numbers.Mask
 	if p.cfg == nil {
 		p.until = now.Add(shieldTime)
@@ -156,14 +155,10 @@ func (l *loop) addressesOf(p routing.Path) (all []netip.Addr) {
 	if p.Source.IsValid() {
 		all = append(all, p.Source)
 	}
-	for _, link := range l.obs.Links {
-		if link.Name != p.Interface || link.Index != p.Index {
-			continue
-		}
-		for _, a := range link.Addresses {
-			if a := a.Prefix.Addr(); config.FamilyOf(a) == p.Family && !a.IsLinkLocalUnicast() && a != p.Source {
-				all = append(all, a)
-			}
+	link, _ := l.obs.Link(p.Interface)
+	for _, a := range link.Addresses {
+		if a := a.Prefix.Addr(); config.FamilyOf(a) == p.Family && !a.IsLinkLocalUnicast() && a != p.Source {
+			all = append(all, a)
 		}
 	}
 	return all

@@ -12,31 +12,28 @@ import (
 const reliefAfter = time.Second
 
 // relieve puts lines back that are well again and only held back for having failed often, where nobody else of
-// their family is known to carry. A line that may fail again is worth more than dead ones.
-func (l *loop) relieve(now time.Time) {
-	relieved := false
-	for _, f := range l.Config.Families() {
-		if l.heldFor(now, f) < reliefAfter || !routing.Select(l.Config, f, l.paths, l.reports, l.selection(f)).Idle() {
-			continue
-		}
-		for i, p := range l.paths {
-			if p.Family == f && l.Config.Uplinks[p.Uplink].Grouped {
-				l.monitors[i].Relieve(now)
-			}
-		}
-		relieved = true
-	}
-	if relieved {
-		l.assess(now)
-	}
-}
-
-// heldFor is for how long that line has been well which is held back for longest.
-func (l *loop) heldFor(now time.Time, f config.Family) (longest time.Duration) {
+// their family is known to carry, and tells whether there were any. A line that may fail again is worth more than
+// dead ones.
+func (l *loop) relieve(now time.Time, f config.Family) bool {
+	var longest time.Duration
 	for i, p := range l.paths {
-		if p.Family == f && l.Config.Uplinks[p.Uplink].Grouped {
+		if l.mayCarry(p, f) {
 			longest = max(longest, l.monitors[i].Held(now))
 		}
 	}
-	return longest
+	if longest < reliefAfter {
+		return false
+	}
+	for i, p := range l.paths {
+		if l.mayCarry(p, f) {
+			l.monitors[i].Relieve(now)
+		}
+	}
+	l.assess(now)
+	return true
+}
+
+// mayCarry tells whether a path is one of a family by which new connections may leave.
+func (l *loop) mayCarry(p routing.Path, f config.Family) bool {
+	return p.Family == f && l.Config.Uplinks[p.Uplink].Grouped
 }

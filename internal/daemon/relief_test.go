@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,45 +12,29 @@ import (
 // flapUntilHeld lets lines fail until they are held back for long though they are well again.
 func (w *world) flapUntilHeld(devices ...string) {
 	w.t.Helper()
+	silence := func(silent bool) {
+		for _, d := range devices {
+			w.silence(d, silent)
+		}
+	}
+	all := func(holds func(health.Report) bool) func() bool {
+		return func() bool {
+			return !slices.ContainsFunc(devices, func(d string) bool { return !holds(w.stateOf(d)) })
+		}
+	}
+	down := all(func(r health.Report) bool { return r.State == health.Down })
+	up := all(func(r health.Report) bool { return r.State == health.Up })
+	held := all(func(r health.Report) bool { return !r.HeldUntil.IsZero() })
 	for range 5 {
-		for _, d := range devices {
-			w.silence(d, true)
-		}
-		w.until(15*time.Second, "down", func() bool { return w.stateOf(devices[0]).State == health.Down })
-		for _, d := range devices {
-			w.silence(d, false)
-		}
-		w.until(time.Minute, "up again", func() bool {
-			for _, d := range devices {
-				if w.stateOf(d).State != health.Up {
-					return false
-				}
-			}
-			return true
-		})
+		silence(true)
+		w.until(15*time.Second, "down", down)
+		silence(false)
+		w.until(time.Minute, "up again", up)
 	}
-	for _, d := range devices {
-		w.silence(d, true)
-	}
-	w.until(15*time.Second, "down", func() bool {
-		for _, d := range devices {
-			if w.stateOf(d).State != health.Down {
-				return false
-			}
-		}
-		return true
-	})
-	for _, d := range devices {
-		w.silence(d, false)
-	}
-	w.until(5*time.Second, "held back", func() bool {
-		for _, d := range devices {
-			if w.stateOf(d).HeldUntil.IsZero() {
-				return false
-			}
-		}
-		return true
-	})
+	silence(true)
+	w.until(15*time.Second, "down", down)
+	silence(false)
+	w.until(5*time.Second, "held back", held)
 	time.Sleep(10 * time.Second)
 }
 

@@ -43,38 +43,20 @@ func (m *managed) forwardIn(f config.Forward) []string {
 	return []string{words("iifname", anyOf(lines), "fib daddr type local", forwardTo(f))}
 }
 
-// forwardInside is for hosts inside that use the lines' addresses. Where those are not in the file, they
-// are taken to be all of the router's but those of the interface that the packet came in on.
+// forwardInside is for hosts inside that use the lines' addresses.
 func (m *managed) forwardInside(f config.Forward) []string {
-	var known []string
-	unknown := false
-	family := config.FamilyOf(f.To)
-	for _, i := range f.Uplinks {
-		switch u := m.cfg.Uplinks[i]; {
-		case !u.Has(family):
-		case fixed(u, family).IsValid():
-			known = append(known, fixed(u, family).String())
-		default:
-			unknown = true
-		}
-	}
+	known, unknown := m.cfg.HairpinAddresses(f)
 	if unknown {
 		return []string{words("iifname", anyOf(m.inside()), "fib daddr type local fib daddr . iif type != local", forwardTo(f))}
 	}
 	if len(known) == 0 {
 		return nil // no line has the family
 	}
-	slices.Sort(known)
-	known = slices.Compact(known)
-	return []string{words("iifname", anyOf(m.inside()), nftHeader(family), "daddr", anyOf(known), forwardTo(f))}
-}
-
-// fixed is the address of a line that the file has; invalid: none.
-func fixed(u config.Uplink, f config.Family) netip.Addr {
-	if f == config.IPv6 {
-		return u.Inet6.Address
+	var addresses []string
+	for _, a := range known {
+		addresses = append(addresses, a.String())
 	}
-	return u.Address
+	return []string{words("iifname", anyOf(m.inside()), nftHeader(config.FamilyOf(f.To)), "daddr", anyOf(distinct(addresses)), forwardTo(f))}
 }
 
 func (m *managed) inside() []string {

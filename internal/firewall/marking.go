@@ -42,32 +42,25 @@ func (m *Marking) Judge(mark uint32, reached, answered netip.Addr) (fate Fate, n
 	if !known {
 		next, known = m.Lines[reached]
 	}
-	if own == 0 {
-		return m.change(own, next, known), next, known
-	}
-	if !m.Again && len(m.Moved) == 0 {
+	switch {
+	case own == 0 && known:
+		return Marked, next, true
+	case own == 0, !m.Again && len(m.Moved) == 0:
 		return Stay, own, known
 	}
 	if !known {
 		next, known = m.network(answered, reached)
 	}
-	if known {
-		return m.change(own, next, true), next, true
+	switch now, moved := m.Moved[own]; {
+	case known && next != own:
+		return Marked, next, true
+	case known, !moved:
+		return Stay, own, known
+	case now == 0:
+		return Gone, 0, false
+	default:
+		return Marked, now, false
 	}
-	if next, moved := m.Moved[own]; moved {
-		if next == 0 {
-			return Gone, 0, false
-		}
-		return Marked, next, false
-	}
-	return Stay, own, false
-}
-
-func (m *Marking) change(own, next uint32, known bool) Fate {
-	if known && own != next {
-		return Marked
-	}
-	return Stay
 }
 
 // network returns the mark of the line to which the smallest network with one of the addresses belongs.

@@ -196,13 +196,8 @@ func (s Situation) byDefault(p config.Packet, v Verdict, selection Selection) Ve
 
 // well tells whether a selected line is there because of its health, and not because no line is well.
 func (s Situation) well(uplink int, f config.Family) bool {
-	i := s.path(uplink, f)
+	i := pathOf(s.Paths, uplink, f)
 	return i >= 0 && s.Paths[i].Usable() && s.Reports[i].State != health.Down
-}
-
-// path returns the place of the path of a line; -1: it has none in this family.
-func (s Situation) path(uplink int, f config.Family) int {
-	return slices.IndexFunc(s.Paths, func(p Path) bool { return p.Uplink == uplink && p.Family == f })
 }
 
 func (v *Verdict) say(format string, args ...any) {
@@ -215,10 +210,11 @@ func (s Situation) match(p config.Packet) (v Verdict) {
 		return v
 	}
 	switch n := s.Config.Numbers; {
-	case !p.Own && p.Mark&n.Mask != 0:
+	case !n.Unled(p):
+	case !p.Own:
 		v.say("the mark %#x is that of no line, but has bits of %#x: policies are not asked", p.Mark, n.Mask)
 		return v
-	case p.Own && p.Mark&n.SteerMask == n.Unsteered():
+	default:
 		v.say("the mark %#x has all bits of %#x: policies are not asked", p.Mark, n.SteerMask)
 		return v
 	}
@@ -250,7 +246,7 @@ func (s Situation) place(uplink int, f config.Family, what string, tier, used in
 	for _, m := range members {
 		total += m.Weight
 	}
-	i := s.path(uplink, f)
+	i := pathOf(s.Paths, uplink, f)
 	for _, m := range members {
 		if m.Uplink == uplink {
 			return fmt.Sprintf("%s %d, is used, share %d of %d%s", what, tier, m.Weight, total, s.illness(i))

@@ -40,15 +40,15 @@ func (s Situation) unled(p config.Packet, v Verdict, mark uint32, selection Sele
 	case led.Table == 0:
 		return s.byDefault(p, v, selection)
 	case led.Table == ownTable(s.Config.Numbers):
-		line := s.pathOf(s.led(p, mark|s.Config.Numbers.Unsteered(), selection), p)
+		line := s.ruled(s.led(p, mark|s.Config.Numbers.Unsteered(), selection), p)
 		v.say("the source is an address of %s, which is down: datagrams from it leave by the lines that carry", s.name(s.Paths[line].Uplink))
 		return s.byDefault(p, v, selection)
 	}
 	return s.bound(p, v, led, selection)
 }
 
-// pathOf returns the place of the path that a rule for an address or mark is of.
-func (s Situation) pathOf(r Rule, p config.Packet) int {
+// ruled returns the place of the path that a rule for an address or mark is of.
+func (s Situation) ruled(r Rule, p config.Packet) int {
 	return slices.IndexFunc(s.Paths, func(path Path) bool {
 		return path.Family == r.Family && (r.Table == s.Config.Uplinks[path.Uplink].Table || r.Table == config.DeadEndTable && path.keeps(s.Config, p.Source))
 	})
@@ -56,7 +56,7 @@ func (s Situation) pathOf(r Rule, p config.Packet) int {
 
 // bound is what becomes of a connection that a rule for a line's address or mark leads.
 func (s Situation) bound(p config.Packet, v Verdict, led Rule, selection Selection) Verdict {
-	place := s.pathOf(led, p)
+	place := s.ruled(led, p)
 	path, name := s.Paths[place], s.name(s.Paths[place].Uplink)
 	v.Bound = BySource
 	switch {

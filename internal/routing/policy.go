@@ -64,7 +64,7 @@ func choose(policy *config.Policy, f config.Family, paths []Path, reports []heal
 		if len(choice.Members) > 0 && w.Tier != choice.Tier {
 			break // the ways are sorted by tier
 		}
-		i := slices.IndexFunc(paths, func(p Path) bool { return p.Uplink == w.Uplink && p.Family == f })
+		i := pathOf(paths, w.Uplink, f)
 		if i >= 0 && fits(paths[i], reports[i], before) {
 			choice.Tier = w.Tier
 			choice.Members, percents = append(choice.Members, Member{w.Uplink, w.Weight}), append(percents, reports[i].WeightPercent)
@@ -123,10 +123,10 @@ func substitute(policy *config.Policy, c Choice, lost int) []Member {
 		return nil
 	}
 	place := slices.IndexFunc(policy.Ways, func(w config.Way) bool { return w.Uplink == lost })
-	if place >= 0 && policy.Ways[place].Tier > c.Tier {
+	if policy.Ways[place].Tier > c.Tier {
 		return c.Members
 	}
-	return []Member{c.Members[max(place, 0)%len(c.Members)]}
+	return []Member{c.Members[place%len(c.Members)]}
 }
 
 // mainHops are the next hops of main's own default route that the kernel would take.
@@ -164,7 +164,7 @@ func dealChoice(policy *config.Policy, paths []Path, reports []health.Report, s 
 	}
 	var percents []int
 	for _, w := range policy.Ways {
-		i := slices.IndexFunc(paths, func(p Path) bool { return p.Uplink == w.Uplink && p.Family == s.Family })
+		i := pathOf(paths, w.Uplink, s.Family)
 		if i >= 0 && w.Tier == dealt.Tier {
 			dealt.Members, percents = append(dealt.Members, Member{w.Uplink, w.Weight}), append(percents, reports[i].WeightPercent)
 		}

@@ -27,6 +27,11 @@ type Path struct {
 	AwaitsRouter bool
 }
 
+// pathOf returns the place of the path of an uplink; -1: it has none in this family.
+func pathOf(paths []Path, uplink int, f config.Family) int {
+	return slices.IndexFunc(paths, func(p Path) bool { return p.Uplink == uplink && p.Family == f })
+}
+
 // missing is the problem of a path without an interface.
 const missing = "interface does not exist"
 
